@@ -1,0 +1,88 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import PackageDescription
+
+// One package; layers import downwards only (docs/ARCHITECTURE.md). Folder Sources/<Layer>/<Module>, target Tutti<Module>.
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let settings: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+
+func module(_ name: String, _ layer: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: "Tutti\(name)", dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests", swiftSettings: settings)
+}
+
+var targets: [Target] = [
+    module("Base", "Core", [nio, deque]),
+    module("Identity", "Core", ["TuttiBase", nio, crypto]),
+    module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto]),
+    module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
+    module("NodeCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
+    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, nioPosix, nioSSL, logging, metrics]),
+    .target(
+        name: "Tutti",
+        dependencies: [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport",
+            nio, nioPosix, logging, metrics, lifecycle,
+        ],
+        path: "Sources/Services/Tutti", swiftSettings: settings),
+    .executableTarget(
+        name: "TuttiCommand", dependencies: ["Tutti", nio, logging, lifecycle, arguments],
+        path: "Sources/Apps/tutti", swiftSettings: settings),
+    .target(
+        name: "TuttiTestSupport",
+        dependencies: [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport", "Tutti",
+            nio, nioPosix, nioEmbedded, logging,
+        ],
+        path: "Tests/Support", swiftSettings: settings),
+    tests("Base", ["TuttiBase", nio]),
+    tests("Identity", ["TuttiBase", "TuttiIdentity", nio]),
+    tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio]),
+    tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
+    tests("NodeCore", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", nio]),
+    tests("Transport", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", nio, nioPosix, nioEmbedded, logging]),
+    tests("Tutti", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix, logging, lifecycle]),
+    tests("Attack", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport", "Tutti", nio, nioPosix, logging]),
+]
+
+// While modules are being written, only folders that have Swift files are targets.
+func hasSources(_ path: String) -> Bool {
+    let here = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(path)
+    let files = FileManager.default.enumerator(at: here, includingPropertiesForKeys: nil)?.allObjects as? [URL] ?? []
+    return files.contains { $0.pathExtension == "swift" }
+}
+targets = targets.filter { hasSources($0.path ?? "") }
+
+let package = Package(
+    name: "tutti",
+    products: [
+        .library(name: "Tutti", targets: ["Tutti"]),
+        .executable(name: "tutti", targets: ["TuttiCommand"]),
+    ].filter { product in product.name != "tutti" || targets.contains { $0.name == "TuttiCommand" } }
+     .filter { product in product.name != "Tutti" || targets.contains { $0.name == "Tutti" } },
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: targets
+)

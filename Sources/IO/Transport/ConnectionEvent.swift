@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+package import NIOCore
+package import TuttiBase
+package import TuttiConnection
+package import TuttiIdentity
+
+/// What connections tell the node: one batch per connection and read, in one hop.
+package enum ConnectionEvent: Sendable {
+    /// A socket was accepted; nothing is read before `admit()`.
+    case accepted(ConnectionHandle)
+    case established(ConnectionHandle, Establishment, Direction)
+    case dialFailed(ConnectionID, CloseReason)
+    case closed(ConnectionID, CloseReason)
+    /// A stream of a protocol that a core owns (`StreamOwner.core`).
+    case streamOpened(ConnectionID, StreamID, ProtocolID, Direction, request: UInt64?)
+    case openFailed(ConnectionID, request: UInt64)
+    /// One whole varint-delimited message, without its prefix, copied out of the read buffer.
+    case message(ConnectionID, StreamID, ByteBuffer)
+    case streamEnded(ConnectionID, StreamID)
+    case streamFailed(ConnectionID, StreamID, StreamFault)
+    /// A peer opened a stream of a protocol that an application handles.
+    case streamArrived(ConnectionID, StreamMailbox)
+    case streamsInUse(ConnectionID, count: Int)
+    case roundTripMeasured(ConnectionID, Duration)
+}
+
+/// Takes batches of events, on any event loop; hops to its own.
+package protocol ConnectionOwner: AnyObject, Sendable {
+    func receive(_ batch: [ConnectionEvent])
+}
+
+/// Who gets the bytes of a protocol's streams.
+package enum StreamOwner: Hashable, Sendable {
+    /// Whole varint-delimited messages of at most this size to the node's cores.
+    case core(messageBytesMax: Int)
+    /// Answered where the bytes arrive: 32 bytes come back (`/ipfs/ping/1.0.0`).
+    case ping
+    case application
+}
+
+/// Protocol -> owner: a snapshot that every connection holds; replaced as a whole.
+package struct ProtocolTable: Sendable {
+    package struct Entry: Sendable {
+        package var owner: StreamOwner
+        /// Inbound streams of this protocol that one connection may hold open.
+        package var inboundMax: Int
+        package init(owner: StreamOwner, inboundMax: Int) {
+            self.owner = owner
+            self.inboundMax = inboundMax
+        }
+    }
+
+    package var entries: [ProtocolID: Entry]
+    package init(entries: [ProtocolID: Entry] = [:]) { self.entries = entries }
+}
