@@ -358,9 +358,16 @@ package struct ConnectionCore: ~Copyable {
     ) throws(ConnectionViolation) {
         var handshake = handshake
         var source = keySource
-        let outcome = try handshake.receive(
-            bytes, into: &outbound, noise: Self.makeNoise(direction, identity, expectedPeer, &source))
-        keySource = source
+        // Kept also when it throws: the state says at which stage.
+        defer { keySource = source }
+        let outcome: HandshakeMachine.OnReceive
+        do throws(ConnectionViolation) {
+            outcome = try handshake.receive(
+                bytes, into: &outbound, noise: Self.makeNoise(direction, identity, expectedPeer, &source))
+        } catch {
+            state = .handshaking(handshake)
+            throw error
+        }
         state = .handshaking(handshake)
         switch outcome {
         case .needsMoreBytes:

@@ -148,8 +148,9 @@ package struct YamuxMachine: Sendable {
     package mutating func consumed(_ count: Int, on stream: StreamID, at now: Instant) -> Int {
         let id = wire(stream)
         guard count > 0, var state = streams[id], !state.isEndedRemotely else { return 0 }
+        // Never more than was received, whatever the owner says: credit is a promise of memory.
+        let count = min(count, state.window - state.receiveCredit - state.uncredited)
         state.uncredited += count
-        assert(state.uncredited + state.receiveCredit <= state.window, "more consumed than received")
         state.epochBytes += count
         var growth = 0
         if state.epochBytes >= state.window / 2 {
