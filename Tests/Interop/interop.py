@@ -3,7 +3,7 @@
 """Interop matrix: every check, for every (dialer, listener) pair of real peers. Prints one line per pair.
 
 usage: interop.py [--pairs A,B A,B ...] [--us SPEC] [--checks ...] [--json FILE]
-Without --pairs: all ordered pairs of p2pd:noise, p2pd:tls, pylibp2p. With --us SPEC (say --us "cmd:./tutti rig"): our
+Without --pairs: all ordered pairs of p2pd:noise, p2pd:tls, pylibp2p that share a security protocol. With --us SPEC (say --us "cmd:./tutti rig"): our
 peer against each of them, both ways, and against itself.
 
 check      what must work
@@ -40,7 +40,8 @@ KNOWN = {("pylibp2p", "record"): "py-libp2p reads Kademlia keys as UTF-8 and dro
 if a.us:
     pairs = [(a.us, k) for k in KINDS + [a.us]] + [(k, a.us) for k in KINDS]
 else:
-    pairs = [tuple(p.split(",")) for p in a.pairs] if a.pairs else list(itertools.product(KINDS, KINDS))
+    pairs = [tuple(p.split(",")) for p in a.pairs] if a.pairs else [
+        (x, y) for x, y in itertools.product(KINDS, KINDS) if {x, y} != {"p2pd:noise", "p2pd:tls"}]
 os.environ.setdefault("RIG_STDERR", os.devnull)
 
 
