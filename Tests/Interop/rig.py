@@ -23,6 +23,8 @@ Line-JSON contract (stdin/stdout, one JSON object per line, log to stderr only; 
   cycle        addr, count                      seconds        (connect+disconnect, count times)
   bulk         peer, bytes, proto               seconds        (/bulk/1.0.0: u64be size, bytes, answer u64be)
   perf         peer, up, down                   seconds        (/perf/1.0.0 of the libp2p specs)
+  first_byte   addr, proto                      seconds        (dial, open, 1 byte there and back, on a new connection
+                                                               that is closed after; does not wait for identify)
   hold         addr, count                      held           (count more connections, each under a key of its own,
                                                                kept open until the program ends)
   dht_put      key(b64), value(b64)             dht_get key -> value(b64)
@@ -72,8 +74,7 @@ class Meter:
     """Times a part under the bench lock; tells how much CPU everything else on the machine used meanwhile.
 
     with Meter([A, B]) as m: ...   then m.dt, m.cpu[i] per peer, m.harness, m.other (share of all cores, 0..1)
-    A run with m.other above QUIET was disturbed: benches repeat it (up to 3x the asked runs) and take
-    the median of quiet runs when there are at least two, else of all ("disturbed" is then printed).
+    A run with m.other above QUIET was disturbed.
     """
     QUIET = float(os.environ.get("RIG_QUIET", "0.12"))
 
@@ -96,21 +97,6 @@ class Meter:
     @property
     def quiet(self):
         return self.other <= self.QUIET
-
-
-def repeat(runs, fn):
-    """fn() -> (row, quiet). Returns (rows, summary row of medians)."""
-    quiet, loud = [], []
-    for i in range(3 * runs):
-        row, q = fn()
-        (quiet if q else loud).append(row)
-        if len(quiet) >= runs:
-            break
-    use = quiet if len(quiet) >= 2 else quiet + loud
-    med = {k: median([r[k] for r in use]) for k in use[0]}
-    med |= {"min_" + k: min(r[k] for r in use) for k in list(use[0])[:1]} | {"max_" + k: max(r[k] for r in use) for k in list(use[0])[:1]}
-    med |= {"median_of": len(use), "disturbed": len(quiet) < 2, "loud_dropped": len(loud) if len(quiet) >= 2 else 0}
-    return quiet + loud, med
 
 
 def median(x):
@@ -327,6 +313,9 @@ class Cmd:
     def perf(self, peer, up, down):
         return self.call("perf", peer=peer, up=up, down=down, timeout=600)["seconds"]
 
+    def first_byte(self, addr):
+        return self.call("first_byte", addr=addr, proto=ECHO)["seconds"]
+
     def hold(self, addr, count):
         return self.call("hold", addr=addr, count=count, timeout=600)["held"]
 
@@ -381,11 +370,3 @@ def cpu(peer):
 def self_cpu():
     r = resource.getrusage(resource.RUSAGE_SELF)
     return r.ru_utime + r.ru_stime
-
-
-def show(title, rows):
-    """rows: list of dicts with the same keys; prints a small table and one JSON line."""
-    print("# " + title)
-    for r in rows:
-        print("  " + "  ".join("%s=%s" % (k, ("%.4g" % v) if isinstance(v, float) else v) for k, v in r.items()))
-    print(json.dumps({"title": title, "rows": rows}), flush=True)
