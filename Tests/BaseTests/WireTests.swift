@@ -7,7 +7,8 @@ import struct NIOCore.ByteBuffer
 @Suite("Varints and protobuf")
 struct WireTests {
     static let varints: [(UInt64, [UInt8])] = [
-        (0, [0]), (1, [1]), (127, [0x7F]), (128, [0x80, 1]), (255, [0xFF, 1]), (300, [0xAC, 2]), (16_384, [0x80, 0x80, 1]),
+        (0, [0]), (1, [1]), (127, [0x7F]), (128, [0x80, 1]), (255, [0xFF, 1]), (300, [0xAC, 2]),
+        (16_384, [0x80, 0x80, 1]),
         (1 << 62, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40]),
         ((1 << 63) - 1, [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
     ]
@@ -41,7 +42,9 @@ struct WireTests {
 
     @Test("Padding and more than 63 bits are refused, and nothing is consumed")
     func refusedVarints() {
-        for padded: [UInt8] in [[0x80, 0], [0x81, 0], [0xFF, 0x80, 0], [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]] {
+        for padded: [UInt8] in [
+            [0x80, 0], [0x81, 0], [0xFF, 0x80, 0], [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0],
+        ] {
             var buffer = ByteBuffer(bytes: padded)
             #expect(throws: DecodeError.malformed("varint (padded)")) { try buffer.readVarint() }
             #expect(buffer.readableBytes == padded.count)

@@ -38,7 +38,8 @@ func damage(_ bytes: [UInt8], _ generator: inout SeededGenerator) -> [UInt8] {
     var result = bytes
     for _ in 0..<Int.random(in: 1...4, using: &generator) {
         let index = Int.random(in: 0...max(0, result.count - 1), using: &generator)
-        let byte: UInt8 = [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &generator)]
+        let byte: UInt8 =
+            [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &generator)]
             .randomElement(using: &generator) ?? 0
         switch Int.random(in: 0..<8, using: &generator) {
         case 0 where !result.isEmpty: result.remove(at: index)

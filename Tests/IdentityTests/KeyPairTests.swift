@@ -100,7 +100,9 @@ struct KeyPairTests {
     @Test("A byte changed anywhere in a sealed key is noticed")
     func sealedDamage() throws {
         expectEveryCutRefused(KeyVectors.sealed) { try SealedKey(bytes: $0) }
-        #expect(throws: DecodeError.tooLarge("sealed key", limit: 126)) { try SealedKey(bytes: KeyVectors.sealed + [0]) }
+        #expect(throws: DecodeError.tooLarge("sealed key", limit: 126)) {
+            try SealedKey(bytes: KeyVectors.sealed + [0])
+        }
         // The magic, the version, and a cost out of range, each by its own error.
         #expect(throws: DecodeError.malformed("sealed key")) { try changed(0) }
         #expect(throws: DecodeError.unsupported("sealed key version")) { try changed(8) }

@@ -19,8 +19,10 @@ struct MultiaddrTests {
         ("/unix/stdio", "9003062f737464696f"),
         ("/unix/a/b/c/d/e/f", "90030c2f612f622f632f642f652f66"),
         ("/dns/example.com", "350b6578616d706c652e636f6d"),
-        ("/dns4/example.com/tcp/443/tls/sni/example.com/ws",
-            "360b6578616d706c652e636f6d" + "0601bb" + "c003" + "c1030b6578616d706c652e636f6d" + "dd03"),
+        (
+            "/dns4/example.com/tcp/443/tls/sni/example.com/ws",
+            "360b6578616d706c652e636f6d" + "0601bb" + "c003" + "c1030b6578616d706c652e636f6d" + "dd03"
+        ),
         ("/dns6/example.com/tcp/443/wss", "370b6578616d706c652e636f6d" + "0601bb" + "de03"),
         ("/dnsaddr/bootstrap.libp2p.io", "3813626f6f7473747261702e6c69627032702e696f"),
         ("/ip4/1.2.3.4/tcp/1/noise", "0401020304" + "060001" + "c603"),

@@ -29,7 +29,8 @@ struct MultibaseTests {
     @Test("The vectors of RFC 4648 hold, without padding")
     func bitGolden() throws {
         let rows: [(String, String, String, String)] = [
-            ("", "", "", ""), ("f", "my", "Zg", "66"), ("fo", "mzxq", "Zm8", "666f"), ("foo", "mzxw6", "Zm9v", "666f6f"),
+            ("", "", "", ""), ("f", "my", "Zg", "66"), ("fo", "mzxq", "Zm8", "666f"),
+            ("foo", "mzxw6", "Zm9v", "666f6f"),
             ("foob", "mzxw6yq", "Zm9vYg", "666f6f62"), ("fooba", "mzxw6ytb", "Zm9vYmE", "666f6f6261"),
             ("foobar", "mzxw6ytboi", "Zm9vYmFy", "666f6f626172"),
         ]
@@ -89,7 +90,9 @@ struct MultibaseTests {
         #expect(throws: DecodeError.tooLarge("multihash digest", limit: 64)) {
             try Multihash(bytes: [0x13, 0x41] + [UInt8](repeating: 0, count: 65))
         }
-        #expect(throws: DecodeError.self) { try Multihash(bytes: [0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]) }
+        #expect(throws: DecodeError.self) {
+            try Multihash(bytes: [0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F])
+        }
     }
 
     @Test("CIDs of both versions are read and written in their text")
