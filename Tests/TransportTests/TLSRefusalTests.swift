@@ -17,7 +17,7 @@ struct TLSRefusalTests {
         return contents
     }
 
-    /// What the dialer throws when the listener shows this certificate, and what the listener throws when the dialer does.
+    /// What the dialer throws when the listener shows this certificate, and the listener when the dialer does.
     private func refusals(_ certificate: TLSCertificate) throws -> [ConnectionViolation?] {
         let context = try TLSContext(certificate: certificate, muxers: [.yamux])
         let listening = try TLSPair(listener: context)
@@ -77,7 +77,9 @@ struct TLSRefusalTests {
 
     @Test("The libp2p extension may be critical; an unknown critical extension is refused, an unknown other one not")
     func criticalExtensions() throws {
-        func with(_ change: @escaping @Sendable ([TLSCertificate.Contents.Extension]) -> [TLSCertificate.Contents.Extension]) throws -> [ConnectionViolation?] {
+        func with(
+            _ change: @escaping @Sendable ([TLSCertificate.Contents.Extension]) -> [TLSCertificate.Contents.Extension]
+        ) throws -> [ConnectionViolation?] {
             try refusals(
                 TLSCertificate(
                     contents { contents in
