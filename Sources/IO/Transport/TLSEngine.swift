@@ -287,8 +287,13 @@ package final class TLSEngine {
             if context.accepts(name) { return name }
             rest = rest.dropFirst(Int(length))
         }
-        refusal = .tls("no ALPN protocol in common")
+        refuse("no ALPN protocol in common")
         return nil
+    }
+
+    /// Says why BoringSSL is about to be told to refuse.
+    func refuse(_ text: String) {
+        refusal = .tls(text)
     }
 
     func verifyPeer(_ alert: UnsafeMutablePointer<UInt8>?) -> ssl_verify_result_t {
