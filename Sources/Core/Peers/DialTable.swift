@@ -219,6 +219,11 @@ package struct DialTable: Sendable {
         return plan.waiters
     }
 
+    /// `connectionRoom` may have grown: dials that wait may begin.
+    package mutating func roomChanged(at now: Instant, _ outbox: inout PeersOutbox) {
+        if !queue.isEmpty { activateQueued(at: now, &outbox) }
+    }
+
     package mutating func handleTimeout(at now: Instant, _ outbox: inout PeersOutbox) {
         while let key = timers.popExpired(at: now) {
             switch key {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiConnection
+import TuttiConnection
 package import TuttiIdentity
 
 package struct PeersConfiguration: Sendable {
