@@ -158,7 +158,9 @@ struct VirtualLink {
             admitted(socket)
         case .close(let id):
             guard let socket = socketOf[node][id] else { return }
-            close(socket, from: sockets[socket].acceptID == id && sockets[socket].listener == node ? 1 : 0, reason: .local)
+            close(
+                socket, from: sockets[socket].acceptID == id && sockets[socket].listener == node ? 1 : 0, reason: .local
+            )
         case .openStream(let id, let name, let request):
             open(node, id, name, request)
         case .send(let id, let stream, let bytes):

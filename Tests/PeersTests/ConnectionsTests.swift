@@ -10,7 +10,9 @@ struct ConnectionsTests {
     @Test("Of an inbound and an outbound connection the one dialled by the smaller id is used, on both sides")
     func preferred() {
         // We are the smaller: ours wins. We are the larger: theirs does.
-        for (own, other, oursWins) in [(ordered.smaller, ordered.larger, true), (ordered.larger, ordered.smaller, false)] {
+        for (own, other, oursWins) in [
+            (ordered.smaller, ordered.larger, true), (ordered.larger, ordered.smaller, false),
+        ] {
             for outboundFirst in [true, false] {
                 var bench = Bench(own)
                 let ours: ConnectionID
@@ -71,7 +73,8 @@ struct ConnectionsTests {
         var dialler = Bench()
         let named = dialler.outbound(ordered.larger).id
         let blind = dialler.dial(nil, ["/ip4/8.8.8.1/tcp/1"]).effects.attempts[0].id
-        dialler.handle(.established(blind, establishment(ordered.larger), .outbound, remote: address("/ip4/8.8.8.1/tcp/1")))
+        dialler.handle(
+            .established(blind, establishment(ordered.larger), .outbound, remote: address("/ip4/8.8.8.1/tcp/1")))
         #expect(dialler.core.connection(to: ordered.larger.peerID) == blind)
         #expect(dialler.advance(60_000).effects.closed == [named])
     }
@@ -203,7 +206,8 @@ struct AdmissionTests {
             let (id, effects) = bench.accept(from: remote)
             #expect(effects.admitted.count == (number < 128 ? 1 : 0))
             guard number < 128 else { continue }
-            bench.handle(.established(id, establishment(key(UInt64(1_000 + number))), .inbound, remote: address(remote)))
+            bench.handle(
+                .established(id, establishment(key(UInt64(1_000 + number))), .inbound, remote: address(remote)))
         }
         #expect(bench.core.inboundCount == 128)
         for number in 0..<64 { _ = bench.outbound(key(UInt64(2_000 + number)), at: "/ip4/30.\(number).0.1/tcp/1") }

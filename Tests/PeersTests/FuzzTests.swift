@@ -10,7 +10,9 @@ import struct NIOCore.ByteBuffer
 /// Random calls, legal and not, in random order; what must always hold is checked after each.
 @Suite("Random inputs")
 struct FuzzTests {
-    @Test("Whatever happens, each request has one answer, limits hold, time goes forward, unknown ids get nothing", arguments: 1...24)
+    @Test(
+        "Whatever happens, each request has one answer, limits hold, time goes forward, unknown ids get nothing",
+        arguments: 1...24)
     func fuzz(seed: UInt64) {
         var run = FuzzRun(seed: seed)
         for _ in 0..<3_000 { run.step() }
@@ -38,7 +40,8 @@ private struct FuzzRun {
     private static let texts = (0..<24).map { index in
         index % 3 == 0
             ? "/ip6/2001:db8::\(index)/tcp/1"
-            : index % 5 == 0 ? "/dns4/n\(index).example.org/tcp/1" : "/ip4/\(index % 2 == 0 ? 8 : 10).8.\(index).8/tcp/1"
+            : index % 5 == 0
+                ? "/dns4/n\(index).example.org/tcp/1" : "/ip4/\(index % 2 == 0 ? 8 : 10).8.\(index).8/tcp/1"
     }
 
     private var generator: SeededGenerator
@@ -73,7 +76,8 @@ private struct FuzzRun {
         limits.dialRequestsMax = 12
         limits.inboundPerIP4GroupMax = 6
         self.limits = limits
-        core = PeersCore(configuration: PeersConfiguration(identity: key(700), limits: limits, agent: "fuzz"), at: .zero)
+        core = PeersCore(
+            configuration: PeersConfiguration(identity: key(700), limits: limits, agent: "fuzz"), at: .zero)
     }
 
     private mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<max(1, bound), using: &generator) }
@@ -108,7 +112,7 @@ private struct FuzzRun {
             let reason: CloseReason = below(2) == 0 ? .remote : .timeout(.stream)
             let id = anyID()
             let wasKnown = lives[id] != nil && lives[id] != .gone
-            lives[id] = .gone
+            if wasKnown { lives[id] = .gone }
             if wasKnown || below(4) == 0 { give(.closed(id, reason)) }
         default:
             stream()

@@ -83,7 +83,9 @@ struct IdentifyMessageTests {
         let addresses = (1...40).map { address("/ip4/8.8.8.8/tcp/\($0)") }
         #expect(try decode { $0.listenAddresses = addresses }.listenAddresses.count == 16)
         #expect(throws: DecodeError.self) { try decode { $0.agent = String(repeating: "a", count: 257) } }
-        #expect(throws: DecodeError.self) { try decode { $0.protocols = [ProtocolID(String(repeating: "a", count: 257))] } }
+        #expect(throws: DecodeError.self) {
+            try decode { $0.protocols = [ProtocolID(String(repeating: "a", count: 257))] }
+        }
     }
 
     @Test("perf's head is eight bytes, big-endian")
@@ -113,7 +115,9 @@ struct IdentifyTests {
         return (bench, id)
     }
 
-    private func message(_ key: KeyPair, addresses: [String] = ["/ip4/9.9.9.9/tcp/1"], sequence: UInt64 = 1) -> IdentifyMessage {
+    private func message(
+        _ key: KeyPair, addresses: [String] = ["/ip4/9.9.9.9/tcp/1"], sequence: UInt64 = 1
+    ) -> IdentifyMessage {
         var message = IdentifyMessage()
         message.publicKey = key.publicKey.protobuf
         message.agent = "other/2"
@@ -259,7 +263,8 @@ struct IdentifyTests {
         #expect(bench.handle(.listening([address("/ip4/192.0.2.1/tcp/1")])).opened.isEmpty)
         let first = bench.advance(0).effects
         #expect(first.opened.map(\.name) == [pushID])
-        let sent = bench.handle(.streamOpened(id, StreamID(3), pushID, .outbound, request: first.opened[0].request)).sent
+        let sent = bench.handle(.streamOpened(id, StreamID(3), pushID, .outbound, request: first.opened[0].request))
+            .sent
         #expect(try IdentifyMessage(sent[0], limits: .internet).listenAddresses == [address("/ip4/192.0.2.1/tcp/1")])
         bench.handle(.streamEnded(id, StreamID(3)))
         bench.handle(.protocolsChanged(["/a"]))
@@ -267,7 +272,8 @@ struct IdentifyTests {
         #expect(bench.advance(4_999).effects.opened.isEmpty)
         let second = bench.advance(1).effects
         #expect(second.opened.count == 1)
-        let last = bench.handle(.streamOpened(id, StreamID(5), pushID, .outbound, request: second.opened[0].request)).sent
+        let last = bench.handle(.streamOpened(id, StreamID(5), pushID, .outbound, request: second.opened[0].request))
+            .sent
         #expect(try IdentifyMessage(last[0], limits: .internet).protocols == ["/a", "/b", identifyID, pushID])
         bench.handle(.streamEnded(id, StreamID(5)))
         #expect(bench.advance(60_000).isEmpty)
@@ -293,6 +299,7 @@ struct IdentifyTests {
         let times = bench.advance(5_000).compactMap { timed in
             if case .openStream = timed.effect { timed.at - 20_000 } else { nil }
         }
-        #expect(times == Array(repeating: 0, count: 10) + Array(repeating: 20, count: 10) + Array(repeating: 40, count: 5))
+        #expect(
+            times == Array(repeating: 0, count: 10) + Array(repeating: 20, count: 10) + Array(repeating: 40, count: 5))
     }
 }

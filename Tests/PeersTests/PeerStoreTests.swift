@@ -12,7 +12,9 @@ struct PeerStoreTests {
         var generator = SeededGenerator(seed: number)
         for _ in 0..<4 {
             let word = generator.next()
-            for shift in stride(from: 0, to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+            for shift in stride(from: 0, to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
         }
         return try PeerID(multihash: bytes)
     }
@@ -73,7 +75,8 @@ struct PeerStoreTests {
         var store = PeerStore(limits: .internet)
         let id = key(5).peerID
         let certified = (1...3).map { address("/ip4/9.9.9.\($0)/tcp/1") }
-        store.certify(PeerRecord(peerID: id, sequence: 5, addresses: certified), addresses: certified, envelope: [1, 2])
+        store.certify(
+            PeerRecord(peerID: id, sequence: 5, addresses: certified), addresses: certified, envelope: [1, 2])
         for port in 1...20 { store.add([address("/ip4/8.8.8.8/tcp/\(port)")], to: id) }
         let known = store.addresses(of: id)
         #expect(known.count == 16)
@@ -92,7 +95,9 @@ struct PeerStoreTests {
         let id = key(5).peerID
         func certify(_ sequence: UInt64, _ text: String) {
             let list = [address(text)]
-            store.certify(PeerRecord(peerID: id, sequence: sequence, addresses: list), addresses: list, envelope: [UInt8(sequence)])
+            store.certify(
+                PeerRecord(peerID: id, sequence: sequence, addresses: list), addresses: list,
+                envelope: [UInt8(sequence)])
         }
         certify(5, "/ip4/9.9.9.5/tcp/1")
         certify(4, "/ip4/9.9.9.4/tcp/1")
@@ -130,7 +135,9 @@ struct ReachabilityTests {
         for high in [9, 10, 11] { table.observed(ours, by: address("/ip4/\(high).8.8.8/tcp/1")) }
         #expect(table.state(of: ours) == .confirmed)
         #expect(table.confirmed == [ours])
-        for port in 1...100 { table.observed(address("/ip4/203.0.113.6/tcp/\(port)"), by: address("/ip4/8.8.8.8/tcp/1")) }
+        for port in 1...100 {
+            table.observed(address("/ip4/203.0.113.6/tcp/\(port)"), by: address("/ip4/8.8.8.8/tcp/1"))
+        }
         #expect(table.state(of: ours) == .unknown, "bounded: displaced by later ones")
     }
 }

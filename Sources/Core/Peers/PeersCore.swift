@@ -91,7 +91,9 @@ package struct PeersCore: Sendable {
         case .established(let id, let establishment, let direction, let remote):
             established(id, establishment, direction, remote: remote, at: now)
         case .dialFailed(let id, let reason):
-            if let wrong = dials.failed(id, reason, at: now, &outbox) { store.forget(wrong.address, of: wrong.expected) }
+            if let wrong = dials.failed(id, reason, at: now, &outbox) {
+                store.forget(wrong.address, of: wrong.expected)
+            }
         case .closed(let id, let reason):
             closed(id, reason, at: now)
         case .streamsInUse(let id, let count):
