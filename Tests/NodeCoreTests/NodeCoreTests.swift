@@ -54,13 +54,14 @@ struct NodeCoreTests {
         let first = Self.simultaneous(seed: 7).digest
         #expect(first == Self.simultaneous(seed: 7).digest)
         #expect(first != Self.simultaneous(seed: 8).digest)
-        #expect(first == 9_367_138_023_217_288_118)
+        #expect(first == 6_283_623_622_936_663_060)
     }
 
-    @Test("After simultaneous dials both sides keep the same connection, for every order of events", arguments: 0..<60)
+    @Test(
+        "After simultaneous dials both sides keep the same connection, for every order of events", arguments: 0..<300)
     func simultaneousDials(seed: UInt64) throws {
         let link = Self.simultaneous(
-            seed: seed, skewMilliseconds: Int64(seed % 20) * 7, latencyMilliseconds: 1...Int64(1 + seed * 2))
+            seed: seed, skewMilliseconds: Int64(seed % 20) * 7, latencyMilliseconds: 1...Int64(1 + seed * 2 % 2_000))
         let (a, b) = (link.connections(0, to: 1), link.connections(1, to: 0))
         #expect(a.count == 1)
         #expect(b.count == 1)

@@ -10,7 +10,8 @@ import struct NIOCore.ByteBuffer
 /// Nodes joined by a network that exists only in virtual time: sockets, handshakes and streams as PeersCore sees them.
 ///
 /// Each socket has its own latency out of a seeded generator, so that what two sockets carry is reordered; within one
-/// socket and direction, order is kept. A dialler is established half a round trip before its listener, as with Noise.
+/// socket and direction, order is kept. Some diallers are established before their listeners, as with an early muxer,
+/// some after, as when the muxer is negotiated.
 struct VirtualLink {
     fileprivate struct Event {
         let at: Instant
@@ -31,6 +32,7 @@ struct VirtualLink {
         let security: ProtocolID
         let expected: PeerID?
         let latency: Duration
+        let isDiallerFirst: Bool
         var isEstablished = false
         var isClosed = false
         var lastArrival: [Instant] = [.zero, .zero]
@@ -197,13 +199,14 @@ struct VirtualLink {
         sockets.append(
             Socket(
                 dialler: node, listener: listener, dialID: id, acceptID: acceptID, remoteOfListener: remote,
-                address: address, security: security, expected: expected, latency: latency))
+                address: address, security: security, expected: expected, latency: latency,
+                isDiallerFirst: Bool.random(using: &generator)))
         socketOf[node][id] = sockets.count - 1
         socketOf[listener][acceptID] = sockets.count - 1
         cross(sockets.count - 1, from: 0, .accepted(acceptID, remote: remote))
     }
 
-    /// One round trip to negotiate, one for the handshake; the dialler is done half of one before the listener.
+    /// One round trip to negotiate, one for the handshake; one side is done half of one before the other.
     private mutating func admitted(_ index: Int) {
         let socket = sockets[index]
         let listener = nodes[socket.listener].key
@@ -219,9 +222,10 @@ struct VirtualLink {
         let outbound = PeersInput.established(socket.dialID, establishment(listener), .outbound, remote: socket.address)
         let inbound = PeersInput.established(
             socket.acceptID, establishment(nodes[socket.dialler].key), .inbound, remote: socket.remoteOfListener)
-        sockets[index].lastArrival = [now + socket.latency * 4, now + socket.latency * 3]
+        let listenerDelay = socket.latency * (socket.isDiallerFirst ? 4 : 2)
+        sockets[index].lastArrival = [now + listenerDelay, now + socket.latency * 3]
         post(socket.dialler, outbound, after: socket.latency * 3, socket: index)
-        post(socket.listener, inbound, after: socket.latency * 4, socket: index)
+        post(socket.listener, inbound, after: listenerDelay, socket: index)
     }
 
     private mutating func fail(_ index: Int, _ reason: CloseReason) {
@@ -235,7 +239,7 @@ struct VirtualLink {
         guard !socket.isClosed else { return }
         sockets[index].isClosed = true
         let ends: [PeersInput] = [
-            socket.isEstablished || side == 1
+            socket.isEstablished
                 ? .closed(socket.dialID, side == 0 ? reason : .remote) : .dialFailed(socket.dialID, reason),
             .closed(socket.acceptID, side == 1 ? reason : .remote),
         ]
