@@ -26,7 +26,7 @@ final class ConnectionDriver: @unchecked Sendable {
         case new
         case awaitingAdmission(until: Instant)
         case running
-        case established(PeerID)
+        case established
         case lingering(until: Instant, CloseReason)
         case ended(CloseReason)
     }
@@ -49,28 +49,22 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private var phase = Phase.new
     private var link: (any ByteLink)?
-    private var core: ConnectionCore?
+    /// The core and its streams; nil before admission and after the end.
+    private var table: StreamTable?
     private var tls: TLSEngine?
     /// TLS has failed: what the core would still say can't be said.
     private var isMute = false
     private var dial: DialPlan?
     private var protocols: ProtocolTable
-
-    private var streams: [StreamID: StreamEntry] = [:]
-    private var applicationStreams = 0
-    private var applicationStreamsTold = 0
-    private var grantedWindowBytes = 0
+    private var hasToldOfStreams = false
 
     // One turn.
     private var isInTurn = false
+    private var isFinishing = false
     private var now = Instant.zero
     private var events: [ConnectionEvent] = []
-    private var messageBytes = 0
-    private var touched: [StreamPipe] = []
-    private var written: [StreamPipe] = []
     private var needsFlush = false
     private var closing: CloseReason?
-    private var bufferNumber: UInt64 = 0
     private var linkEnd: (failure: String?, isPending: Bool) = (nil, false)
 
     // Between turns.
@@ -124,18 +118,18 @@ final class ConnectionDriver: @unchecked Sendable {
             phase = .awaitingAdmission(until: now + environment.limits.admissionTimeout)
             events.append(.accepted(ConnectionHandle(self)))
         case .outbound:
-            begin()
+            if environment.dials.driven(id, self) { begin() } else { close(.local) }
         }
         finishTurn()
     }
 
     /// `linkReadCompleted` follows in the same turn of the loop.
     func linkReceived(_ bytes: consuming ByteBuffer) {
-        guard core != nil else { return }
+        guard let table else { return }
         startTurn()
-        bufferNumber &+= 1
+        table.readBegan()
         if tls == nil {
-            core?.receive(bytes, at: now)
+            table.box.core.receive(bytes, at: now)
         } else {
             receiveThroughTLS(bytes)
         }
@@ -143,13 +137,14 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     func linkReadCompleted() {
+        guard !isFinishing else { return }
         startTurn()
         finishTurn()
     }
 
     func linkWritabilityChanged() {
         // The link may call back out of our own flush; the turn under way looks at it again.
-        guard !isInTurn, core != nil else { return }
+        guard !isInTurn, table != nil else { return }
         startTurn()
         finishTurn()
     }
@@ -174,7 +169,7 @@ final class ConnectionDriver: @unchecked Sendable {
         case .running, .established:
             startTurn()
             let wasCut = tls.map { !$0.hasEnded } ?? false
-            core?.transportEnded(failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+            table?.box.core.transportEnded(failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
             finishTurn()
         }
     }
@@ -189,7 +184,7 @@ final class ConnectionDriver: @unchecked Sendable {
         armedAt = nil
         startTurn()
         if time >= ownDeadline { ownDeadlinePassed() }
-        if let next = core?.nextTimeout, time >= next { core?.handleTimeout(at: time) }
+        if let table, let next = table.box.core.nextTimeout, time >= next { table.box.core.handleTimeout(at: time) }
         finishTurn()
     }
 
@@ -200,7 +195,7 @@ final class ConnectionDriver: @unchecked Sendable {
         for errand in batch {
             switch errand {
             case .perform(let commands): for command in commands { perform(command) }
-            case .serve(let pipe): serve(pipe)
+            case .serve(let pipe): table?.serve(pipe, at: now)
             case .open(let request): open(request)
             case .resumeReading: resume(.inbox)
             }
@@ -210,7 +205,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func continueOutput() {
         isContinuationQueued = false
-        guard core != nil else { return }
+        guard table != nil else { return }
         startTurn()
         finishTurn()
     }
@@ -229,10 +224,12 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func finishTurn() {
+        isFinishing = true
         drainEffects()
         deliver()
         pump()
-        settleWriters()
+        table?.settleWriters()
+        if pauses.contains(.unsent) { resumeIfRead() }
         tellStreamsInUse()
         deliver()
         if let reason = closing {
@@ -241,6 +238,7 @@ final class ConnectionDriver: @unchecked Sendable {
         }
         arm()
         account()
+        isFinishing = false
         isInTurn = false
         if linkEnd.isPending {
             let failure = linkEnd.failure
@@ -250,22 +248,22 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func drainEffects() {
-        while let effect = core?.nextEffect() { handle(effect) }
+        while let table, let effect = table.box.core.nextEffect() { handle(effect, table) }
     }
 
+    /// One batch of what this turn has brought so far.
     private func deliver() {
-        if !touched.isEmpty {
-            for pipe in touched { pipe.publish() }
-            touched = []
+        if let table {
+            let (batch, messageBytes) = table.takeEvents()
+            if !batch.isEmpty { events.append(contentsOf: batch) }
+            if messageBytes > 0 {
+                let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
+                inbox = meter
+                events.append(.receipt(InboxReceipt(meter, bytes: messageBytes)))
+                if meter.handedOver(messageBytes, by: self) { pause(.inbox) }
+            }
         }
         guard !events.isEmpty else { return }
-        if messageBytes > 0 {
-            let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
-            inbox = meter
-            events.append(.receipt(InboxReceipt(meter, bytes: messageBytes)))
-            if meter.handedOver(messageBytes, by: self) { pause(.inbox) }
-            messageBytes = 0
-        }
         var batch: [ConnectionEvent] = []
         swap(&batch, &events)
         environment.owner.receive(batch)
@@ -273,14 +271,14 @@ final class ConnectionDriver: @unchecked Sendable {
 
     /// Produces and writes while the link takes it. A closing connection has one last chunk, whatever the link says.
     private func pump() {
-        guard let link, core != nil else { return }
+        guard let link, let table else { return }
         var budget = environment.limits.turnBytesMax
         while link.isWritable || (closing != nil && budget == environment.limits.turnBytesMax) {
             guard budget > 0 else {
                 queueContinuation()
                 break
             }
-            let count = produceChunk(to: link, bytesMax: min(budget, environment.limits.chunkBytesMax))
+            let count = produceChunk(table, to: link, bytesMax: min(budget, environment.limits.chunkBytesMax))
             drainEffects()
             guard count > 0 else { break }
             budget -= count
@@ -291,9 +289,9 @@ final class ConnectionDriver: @unchecked Sendable {
         }
     }
 
-    private func produceChunk(to link: any ByteLink, bytesMax: Int) -> Int {
+    private func produceChunk(_ table: StreamTable, to link: any ByteLink, bytesMax: Int) -> Int {
         var chunk = scratch.take()
-        _ = core?.produce(into: &chunk, bytesMax: bytesMax, at: now)
+        _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
         let count = chunk.readableBytes
         if count == 0 || isMute {
             scratch.putBack(chunk)
@@ -307,7 +305,7 @@ final class ConnectionDriver: @unchecked Sendable {
                 needsFlush = true
             } catch {
                 isMute = true
-                core?.tlsFailed(error, at: now)
+                table.box.core.tlsFailed(error, at: now)
             }
         } else if count <= environment.limits.chunkBytesMax / 4 {
             // A peer that doesn't read must not make a few bytes hold a large buffer.
@@ -329,18 +327,10 @@ final class ConnectionDriver: @unchecked Sendable {
         loop.scheduleTask(in: .microseconds(5)) { self.continueOutput() }
     }
 
-    private func settleWriters() {
-        guard !written.isEmpty else { return }
-        for pipe in written { pipe.settle(queuedBytes: core?.queuedBytes(on: pipe.stream) ?? 0) }
-        written = []
-        if pauses.contains(.unsent), unsentBytes() <= environment.limits.unsentBytesMax / 2 { resume(.unsent) }
-    }
-
     private func tellStreamsInUse() {
-        guard (applicationStreams == 0) != (applicationStreamsTold == 0) else { return }
-        applicationStreamsTold = applicationStreams
-        guard case .established = phase else { return }
-        events.append(.streamsInUse(id, count: applicationStreams))
+        guard let table, case .established = phase, (table.applicationCount > 0) != hasToldOfStreams else { return }
+        hasToldOfStreams.toggle()
+        events.append(.streamsInUse(id, count: table.applicationCount))
     }
 
     private func account() {
@@ -368,7 +358,7 @@ final class ConnectionDriver: @unchecked Sendable {
         switch phase {
         case .awaitingAdmission: close(.timeout(.negotiate))
         case .lingering(_, let reason): end(reason)
-        case .running, .established: core?.close(at: now)
+        case .running, .established: table?.box.core.close(at: now)
         case .new, .ended: break
         }
     }
@@ -376,7 +366,7 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
     /// cancellation.
     private func arm() {
-        let next = min(core?.nextTimeout ?? .distantFuture, ownDeadline)
+        let next = min(table?.box.core.nextTimeout ?? .distantFuture, ownDeadline)
         guard next < armedAt ?? .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer
@@ -387,7 +377,7 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func pause(_ reason: Pauses) {
-        guard core != nil, !pauses.contains(reason) else { return }
+        guard table != nil, !pauses.contains(reason) else { return }
         if pauses.isEmpty {
             pausedUntil = now + environment.limits.pausedTimeout
             link?.setReading(false)
@@ -411,9 +401,10 @@ final class ConnectionDriver: @unchecked Sendable {
             configuration.securityProposed = dial.security
             configuration.limits.handshakeTimeout = min(configuration.limits.handshakeTimeout, dial.deadline - now)
         }
-        core = ConnectionCore(
+        let core = ConnectionCore(
             direction: direction, door: .plain, configuration: configuration, identity: environment.identity,
             expectedPeer: dial?.expected, protocols: protocols.names, keySource: environment.keySource, at: now)
+        table = StreamTable(box: CoreBox(core), driver: self, environment: environment, protocols: protocols)
         phase = .running
         link?.setReading(true)
     }
@@ -422,18 +413,8 @@ final class ConnectionDriver: @unchecked Sendable {
     private func close(_ reason: CloseReason) {
         guard closing == nil else { return }
         closing = reason
-        let ended = streams.values
-        streams = [:]
-        applicationStreams = 0
-        for entry in ended {
-            switch entry.owner {
-            case .application(let pipe): pipe.fail(.connectionClosed(reason))
-            case .choosing(let request): request.fail(StreamFailure(.connectionClosed(reason)))
-            case .opening, .core, .ping: break
-            }
-        }
-        environment.windows.give(grantedWindowBytes)
-        grantedWindowBytes = 0
+        deliver()
+        table?.connectionClosed(reason)
         switch phase {
         case .established:
             events.append(.closed(id, reason))
@@ -447,14 +428,14 @@ final class ConnectionDriver: @unchecked Sendable {
     private func finish(_ reason: CloseReason) {
         if direction == .outbound { environment.dials.ended(id) }
         inbox?.forget()
-        guard let link, core != nil else { return end(reason) }
+        guard let link, table != nil else { return end(reason) }
         if case .timeout = reason { return end(reason) }
         if let tls {
             var goodbye = ByteBuffer()
             tls.closeNotify(into: &goodbye)
             if goodbye.readableBytes > 0 { link.write(goodbye) }
         }
-        core = nil
+        table = nil
         tls = nil
         dial = nil
         phase = .lingering(until: now + environment.limits.lingerTimeout, reason)
@@ -464,7 +445,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func end(_ reason: CloseReason) {
         phase = .ended(reason)
-        core = nil
+        table = nil
         tls = nil
         dial = nil
         timer?.driver = nil
@@ -478,9 +459,9 @@ final class ConnectionDriver: @unchecked Sendable {
     // MARK: TLS
 
     private func startTLS(_ leftover: ByteBuffer) {
-        guard let link else { return }
+        guard let link, let table else { return }
         // The agreement on TLS goes out in the clear, before TLS's own first bytes.
-        while produceChunk(to: link, bytesMax: environment.limits.chunkBytesMax) > 0 {}
+        while produceChunk(table, to: link, bytesMax: environment.limits.chunkBytesMax) > 0 {}
         do {
             let engine = try TLSEngine(context: environment.tls, direction: direction, expectedPeer: dial?.expected)
             tls = engine
@@ -491,28 +472,28 @@ final class ConnectionDriver: @unchecked Sendable {
             }
         } catch {
             isMute = true
-            core?.tlsFailed(error as? ConnectionViolation ?? .tls("TLS could not be set up"), at: now)
+            table.box.core.tlsFailed(error as? ConnectionViolation ?? .tls("TLS could not be set up"), at: now)
             return
         }
         if leftover.readableBytes > 0 { receiveThroughTLS(leftover) }
     }
 
     private func receiveThroughTLS(_ bytes: consuming ByteBuffer) {
-        guard let tls, !isMute else { return }
+        guard let tls, let table, !isMute else { return }
         var plaintext = ByteBuffer()
         var output = ByteBuffer()
         do throws(ConnectionViolation) {
             let progress = try tls.receive(&bytes, plaintext: &plaintext, output: &output)
             writeRaw(output)
             if case .established(let establishment, let muxer) = progress {
-                core?.tlsEstablished(establishment, muxer: muxer, at: now)
+                table.box.core.tlsEstablished(establishment, muxer: muxer, at: now)
             }
-            if plaintext.readableBytes > 0 { core?.receive(plaintext, at: now) }
-            if case .endedByPeer = progress { core?.transportEnded(nil, at: now) }
+            if plaintext.readableBytes > 0 { table.box.core.receive(plaintext, at: now) }
+            if case .endedByPeer = progress { table.box.core.transportEnded(nil, at: now) }
         } catch {
             writeRaw(output)
             isMute = true
-            core?.tlsFailed(error, at: now)
+            table.box.core.tlsFailed(error, at: now)
         }
     }
 
@@ -522,260 +503,75 @@ final class ConnectionDriver: @unchecked Sendable {
         needsFlush = true
     }
 
-    // MARK: Commands
+    // MARK: Commands and effects
 
     private func perform(_ command: ConnectionCommand) {
         switch command {
         case .admit:
-            guard case .awaitingAdmission = phase else { return }
-            begin()
+            if case .awaitingAdmission = phase, closing == nil { begin() }
         case .close:
             switch phase {
             case .awaitingAdmission: close(.local)
-            case .running, .established: core?.close(at: now)
+            case .running, .established: table?.box.core.close(at: now)
             case .new, .lingering, .ended: break
             }
         case .openStream(let name, let request):
-            guard let stream = core?.openStream([name], at: now) else {
-                events.append(.openFailed(id, request: request))
-                return
-            }
-            let bytesMax: Int
-            if case .core(let limit) = protocols.entries[name]?.owner {
-                bytesMax = limit
-            } else {
-                bytesMax = environment.limits.messageBytesMax
-            }
-            streams[stream] = StreamEntry(
-                owner: .opening(request: request, messageBytesMax: bytesMax), protocolID: name, direction: .outbound)
+            guard let table else { return events.append(.openFailed(id, request: request)) }
+            table.openForCore(name, request: request, at: now)
         case .send(let stream, let message):
-            guard streams[stream] != nil else { return }
-            var framed = ByteBufferAllocator().buffer(capacity: message.readableBytes + Varint.bytesMax)
-            framed.writeDelimited(message)
-            core?.send(framed, on: stream, at: now)
-            countUnsent(framed.readableBytes)
-        case .closeWriting(let stream):
-            core?.closeWriting(stream, at: now)
-        case .resetStream(let stream):
-            guard streams[stream] != nil else { return }
-            core?.reset(stream, at: now)
-            forget(stream)
-        case .setProtocols(let table):
-            protocols = table
-            core?.setProtocols(table.names)
-        }
-    }
-
-    private func countUnsent(_ bytes: Int) {
-        sentSinceCount += bytes
-        guard sentSinceCount > environment.limits.unsentBytesMax / 2 else { return }
-        sentSinceCount = 0
-        if unsentBytes() > environment.limits.unsentBytesMax { pause(.unsent) }
-    }
-
-    /// What the peer has not read of the node's own messages.
-    private func unsentBytes() -> Int {
-        streams.reduce(0) { sum, item in
-            item.value.isApplication ? sum : sum + (core?.queuedBytes(on: item.key) ?? 0)
+            sentSinceCount += table?.send(message, on: stream, at: now) ?? 0
+            pauseIfUnread()
+        case .closeWriting(let stream): table?.box.core.closeWriting(stream, at: now)
+        case .resetStream(let stream): table?.reset(stream, at: now)
+        case .setProtocols(let replacement):
+            protocols = replacement
+            table?.protocols = replacement
+            table?.box.core.setProtocols(replacement.names)
         }
     }
 
     private func open(_ request: StreamRequest) {
-        guard request.isWanted else { return }
-        guard case .established(let peer) = phase, closing == nil else {
-            return request.fail(StreamFailure(.connectionClosed(lastReason)))
-        }
-        guard let stream = core?.openStream(request.protocols, at: now) else {
-            let message = "the connection has as many open streams as it may: close some, or wait"
-            return request.fail(TransportError(code: .streamLimit, message: message))
-        }
-        applicationStreams += 1
-        guard request.protocols.count == 1, let name = request.protocols.first else {
-            streams[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
-            return
-        }
-        let pipe = StreamPipe(stream: stream, driver: self, limits: environment.configuration.limits)
-        streams[stream] = StreamEntry(owner: .application(pipe), protocolID: name, direction: .outbound)
-        request.succeed(StreamMailbox(connection: id, peer: peer, protocolID: name, pipe: pipe))
-    }
-
-    private var lastReason: CloseReason {
         switch phase {
-        case .lingering(_, let reason), .ended(let reason): reason
-        case .new, .awaitingAdmission, .running, .established: closing ?? .local
+        case .established where closing == nil: table?.open(request, at: now)
+        case .lingering(_, let reason), .ended(let reason): request.fail(StreamFailure(.connectionClosed(reason)))
+        case .new, .awaitingAdmission, .running, .established:
+            request.fail(StreamFailure(.connectionClosed(closing ?? .local)))
         }
     }
 
-    private func serve(_ pipe: StreamPipe) {
-        let work = pipe.takeWork()
-        let stream = pipe.stream
-        guard streams[stream] != nil else { return }
-        if work.resets {
-            core?.reset(stream, at: now)
-            forget(stream)
-            return pipe.fail(.reset)
-        }
-        if work.consumed > 0 { core?.consumed(work.consumed, on: stream, at: now) }
-        for bytes in work.outgoing { core?.send(bytes, on: stream, at: now) }
-        if !work.outgoing.isEmpty { written.append(pipe) }
-        if work.closesWriting { core?.closeWriting(stream, at: now) }
+    /// The sum over streams is only taken when enough was sent to matter.
+    private func pauseIfUnread() {
+        guard sentSinceCount > environment.limits.unsentBytesMax / 2, let table else { return }
+        sentSinceCount = 0
+        if table.unsentMessageBytes > environment.limits.unsentBytesMax { pause(.unsent) }
     }
 
-    // MARK: Effects
+    private func resumeIfRead() {
+        guard let table, table.unsentMessageBytes <= environment.limits.unsentBytesMax / 2 else { return }
+        resume(.unsent)
+    }
 
-    private func handle(_ effect: ConnectionEffect) {
+    private func handle(_ effect: ConnectionEffect, _ table: StreamTable) {
         switch effect {
         case .startTLS(let leftover): startTLS(leftover)
         case .established(let establishment):
-            phase = .established(establishment.peer)
+            phase = .established
+            table.peer = establishment.peer
             dial = nil
             if direction == .outbound { environment.dials.ended(id) }
             events.append(.established(ConnectionHandle(self), establishment, direction))
-        case .streamOpened(let stream, let name, .inbound): accept(stream, name)
-        case .streamOpened(let stream, let name, .outbound): opened(stream, name)
-        case .streamData(let stream, let bytes): received(bytes, on: stream)
-        case .streamEnded(let stream): ended(stream)
-        case .streamFailed(let stream, let fault): failed(stream, fault)
-        case .streamDrained(let stream):
-            if case .application(let pipe) = streams[stream]?.owner {
-                pipe.settle(queuedBytes: core?.queuedBytes(on: stream) ?? 0)
-            } else if pauses.contains(.unsent), unsentBytes() <= environment.limits.unsentBytesMax / 2 {
-                resume(.unsent)
-            }
-        case .streamClosed(let stream):
-            if case .application(let pipe) = streams[stream]?.owner { pipe.finish() }
-            forget(stream)
-        case .requestWindow(let stream, let bytes):
-            guard environment.windows.take(bytes) else { return }
-            grantedWindowBytes += bytes
-            core?.grantWindow(bytes, on: stream, at: now)
-        case .releaseWindow(let bytes):
-            // Never more than was granted, so that an error elsewhere can't fill the pool.
-            let released = min(bytes, grantedWindowBytes)
-            grantedWindowBytes -= released
-            environment.windows.give(released)
+        case .streamOpened(let stream, let name, .inbound): table.accept(stream, name, at: now)
+        case .streamOpened(let stream, let name, .outbound): table.opened(stream, name)
+        case .streamData(let stream, let bytes): table.received(bytes, on: stream, at: now)
+        case .streamEnded(let stream): table.ended(stream, at: now)
+        case .streamFailed(let stream, let fault): table.failed(stream, fault)
+        case .streamDrained(let stream): table.drained(stream)
+        case .streamClosed(let stream): table.closed(stream)
+        case .requestWindow(let stream, let bytes): table.windowRequested(bytes, on: stream, at: now)
+        case .releaseWindow(let bytes): table.windowReleased(bytes)
         case .roundTripMeasured(let duration): events.append(.roundTripMeasured(id, duration))
         case .closed(let reason): close(reason)
         case .external: assertionFailure("only a transport with streams of its own has external effects")
         }
-    }
-
-    private func accept(_ stream: StreamID, _ name: ProtocolID) {
-        guard let entry = protocols.entries[name], case .established(let peer) = phase else {
-            core?.reset(stream, at: now)
-            return
-        }
-        if entry.inboundMax < environment.configuration.limits.streamsInboundMax {
-            let open = streams.values.reduce(0) { count, other in
-                other.direction == .inbound && other.protocolID == name ? count + 1 : count
-            }
-            guard open < entry.inboundMax else {
-                core?.reset(stream, at: now)
-                return
-            }
-        }
-        let owner: StreamEntry.Owner
-        switch entry.owner {
-        case .core(let bytesMax):
-            owner = .core(MessageReader(bytesMax: bytesMax))
-            events.append(.streamOpened(id, stream, name, .inbound, request: nil))
-        case .ping:
-            owner = .ping(PingEcho())
-        case .application:
-            let pipe = StreamPipe(stream: stream, driver: self, limits: environment.configuration.limits)
-            owner = .application(pipe)
-            applicationStreams += 1
-            events.append(
-                .streamArrived(id, StreamMailbox(connection: id, peer: peer, protocolID: name, pipe: pipe)))
-        }
-        streams[stream] = StreamEntry(owner: owner, protocolID: name, direction: .inbound)
-    }
-
-    private func opened(_ stream: StreamID, _ name: ProtocolID) {
-        guard case .established(let peer) = phase, let owner = streams[stream]?.owner else { return }
-        switch owner {
-        case .opening(let request, let bytesMax):
-            streams[stream]?.owner = .core(MessageReader(bytesMax: bytesMax))
-            events.append(.streamOpened(id, stream, name, .outbound, request: request))
-        case .choosing(let request):
-            let pipe = StreamPipe(stream: stream, driver: self, limits: environment.configuration.limits)
-            streams[stream]?.owner = .application(pipe)
-            streams[stream]?.protocolID = name
-            // Nobody waits any more: the mailbox is let go of at once, which resets the stream.
-            request.succeed(StreamMailbox(connection: id, peer: peer, protocolID: name, pipe: pipe))
-        case .application, .core, .ping:
-            break
-        }
-    }
-
-    private func received(_ bytes: consuming ByteBuffer, on stream: StreamID) {
-        guard let owner = streams[stream]?.owner else { return }
-        let count = bytes.readableBytes
-        switch owner {
-        case .application(let pipe):
-            let isFirst = pipe.collect(
-                bytes, ofBuffer: bufferNumber, heldMax: environment.limits.heldBuffersMax)
-            if isFirst { touched.append(pipe) }
-        case .core(let reader):
-            do throws(DecodeError) {
-                try reader.receive(bytes) { message in
-                    messageBytes += message.readableBytes
-                    events.append(.message(id, stream, message))
-                }
-                core?.consumed(count, on: stream, at: now)
-            } catch {
-                core?.reset(stream, at: now)
-                forget(stream)
-                events.append(.streamFailed(id, stream, .negotiation(error)))
-            }
-        case .ping(let echo):
-            let unsent = core?.queuedBytes(on: stream) ?? 0
-            guard unsent + count <= environment.limits.pingUnsentBytesMax else {
-                core?.reset(stream, at: now)
-                return forget(stream)
-            }
-            let blocks = echo.receive(bytes)
-            if blocks.readableBytes > 0 { core?.send(blocks, on: stream, at: now) }
-            core?.consumed(count, on: stream, at: now)
-        case .opening, .choosing:
-            // The core gives no data before the protocol is agreed.
-            break
-        }
-    }
-
-    private func ended(_ stream: StreamID) {
-        guard let owner = streams[stream]?.owner else { return }
-        switch owner {
-        case .application(let pipe): pipe.end()
-        case .core(let reader):
-            if reader.isBetweenMessages {
-                events.append(.streamEnded(id, stream))
-            } else {
-                core?.reset(stream, at: now)
-                forget(stream)
-                events.append(.streamFailed(id, stream, .negotiation(.truncated("message"))))
-            }
-        case .ping: core?.closeWriting(stream, at: now)
-        case .opening, .choosing: break
-        }
-    }
-
-    private func failed(_ stream: StreamID, _ fault: StreamFault) {
-        guard let owner = streams[stream]?.owner else { return }
-        forget(stream)
-        switch owner {
-        case .application(let pipe): pipe.fail(fault)
-        case .choosing(let request): request.fail(StreamFailure(fault))
-        case .opening(let request, _): events.append(.openFailed(id, request: request))
-        case .core: events.append(.streamFailed(id, stream, fault))
-        case .ping: break
-        }
-    }
-
-    private func forget(_ stream: StreamID) {
-        guard let entry = streams.removeValue(forKey: stream) else { return }
-        if entry.isApplication { applicationStreams -= 1 }
-        // A dictionary keeps its largest table; an idle connection should not.
-        if streams.isEmpty { streams = [:] }
     }
 }

@@ -13,6 +13,9 @@ struct StreamEntry {
         /// An application asked for it with several protocols; nobody knows yet which one it is.
         case choosing(StreamRequest)
         case application(StreamPipe)
+        /// The application let go of a stream whose writing it had closed: it may end in order, but what the peer still
+        /// sends resets it.
+        case abandoned
     }
 
     var owner: Owner
@@ -21,7 +24,7 @@ struct StreamEntry {
 
     var isApplication: Bool {
         switch owner {
-        case .application, .choosing: true
+        case .application, .abandoned, .choosing: true
         case .opening, .core, .ping: false
         }
     }

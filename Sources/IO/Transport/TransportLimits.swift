@@ -41,6 +41,10 @@ package struct TransportLimits: Hashable, Sendable {
     /// Lookups that may wait for a thread; beyond, a name has no address.
     package var resolvesQueuedMax = 64
     package var resolverThreads = 2
+    /// Questions that one `/dnsaddr` may lead to, over all depths.
+    package var dnsQuestionsMax = 16
+    /// One question to one name server.
+    package var dnsQuestionTimeout: Duration = .milliseconds(1500)
 
     package init() {}
 }
