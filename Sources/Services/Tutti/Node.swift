@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
-import TuttiBase
-import TuttiIdentity
+public import TuttiBase
+public import TuttiIdentity
 import TuttiPeers
 import TuttiTransport
 public import ServiceLifecycle
-public import struct TuttiBase.ProtocolID
-public import struct TuttiIdentity.Multiaddr
-public import struct TuttiIdentity.PeerID
 
 /// A node of the network: it listens, dials, and opens and serves streams.
 ///

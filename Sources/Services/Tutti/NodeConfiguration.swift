@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
 import TuttiConnection
-import TuttiIdentity
+public import TuttiIdentity
 import TuttiPeers
 public import Logging
-public import struct TuttiIdentity.KeyPair
-public import struct TuttiIdentity.Multiaddr
-public import struct TuttiIdentity.PeerID
 
 /// What a node is given at its start.
 public struct NodeConfiguration: Sendable {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-public import struct TuttiIdentity.PeerID
+public import TuttiIdentity
 
 /// What went wrong, with whom, how far things had come, and what to do about it.
 public struct NodeError: Error, Sendable, CustomStringConvertible {

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
-import TuttiBase
-import TuttiIdentity
+public import TuttiBase
+public import TuttiIdentity
 import TuttiPeers
-public import struct TuttiBase.ProtocolID
-public import struct TuttiIdentity.Multiaddr
-public import struct TuttiIdentity.PeerID
 
 /// What happens to a node, for embedders to follow.
 public enum NodeEvent: Sendable {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
-import TuttiBase
-import TuttiIdentity
-import TuttiTransport
+public import TuttiBase
+public import TuttiIdentity
+package import TuttiTransport
 public import struct NIOCore.ByteBuffer
-public import struct TuttiBase.ProtocolID
-public import struct TuttiIdentity.PeerID
 
 /// Bytes in order, both ways, to one peer under one protocol.
 ///
