@@ -3,7 +3,7 @@ import Synchronization
 public import TuttiBase
 public import TuttiIdentity
 package import TuttiTransport
-public import struct NIOCore.ByteBuffer
+public import NIOCore
 
 /// Bytes in order, both ways, to one peer under one protocol.
 ///
