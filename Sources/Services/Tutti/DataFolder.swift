@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-public import TuttiIdentity
+package import TuttiIdentity
 
 /// The folder in which a node keeps its key and all that it holds; private to its owner.
-public struct DataFolder: Sendable {
-    public let path: String
+package struct DataFolder: Sendable {
+    package let path: String
 
-    public init(path: String) {
+    package init(path: String) {
         self.path = path
     }
 
     /// `keys/node.key`, for `NodeConfiguration.Key.file`.
-    public var keyPath: String { path + "/keys/node.key" }
+    package var keyPath: String { path + "/keys/node.key" }
 
     /// Makes the folder and what belongs in it, 0700; what is there stays as it is.
-    public func create() throws(NodeError) {
+    package func create() throws(NodeError) {
         do {
             try FileManager.default.createDirectory(
                 atPath: path + "/keys", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -28,7 +28,7 @@ public struct DataFolder: Sendable {
     }
 
     /// The key of a node that has run here before.
-    public func existingKey(passphrase: String?) throws(NodeError) -> KeyPair {
+    package func existingKey(passphrase: String?) throws(NodeError) -> KeyPair {
         guard let key = try KeyFile(path: keyPath).load(passphrase: passphrase) else {
             throw NodeError(
                 code: .keyFile, stage: .start, message: "there is no key at \(keyPath): run `tutti up` once to make it")
