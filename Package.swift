@@ -45,16 +45,15 @@ var targets: [Target] = [
     .target(
         name: "TuttiTestSupport",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport", "Tutti",
-            nio, nioPosix, nioEmbedded, logging,
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", nio, nioPosix, nioEmbedded, logging,
         ],
         path: "Tests/Support", swiftSettings: settings),
     tests("Base", ["TuttiBase", nio]),
     tests("Identity", ["TuttiBase", "TuttiIdentity", nio]),
-    tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio]),
+    tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTestSupport", nio]),
     tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
     tests("NodeCore", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", nio]),
-    tests("Transport", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", nio, nioPosix, nioEmbedded, logging]),
+    tests("Transport", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", "TuttiTestSupport", nio, nioPosix, nioEmbedded, logging]),
     tests("Tutti", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix, logging, lifecycle]),
     tests("Attack", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport", "Tutti", nio, nioPosix, logging]),
 ]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+import TuttiIdentity
 
 /// What one connection may cost us.
 package struct ConnectionLimits: Hashable, Sendable {
@@ -30,6 +31,16 @@ package struct ConnectionLimits: Hashable, Sendable {
     package var protocolsProposedMax = 32
 
     package init() {}
+}
+
+/// Where a connection starts.
+package enum ConnectionDoor: Sendable {
+    /// Raw bytes: negotiate security, secure, negotiate the muxer.
+    case plain
+    /// Plaintext of a transport that has secured itself.
+    case secured(Establishment)
+    /// The transport secures and multiplexes (QUIC): only streams' protocols are negotiated here.
+    case multiplexed(Establishment)
 }
 
 package struct ConnectionConfiguration: Sendable {

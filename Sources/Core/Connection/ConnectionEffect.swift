@@ -9,15 +9,15 @@ package enum ConnectionEffect {
     /// `receive`, and seal what `produce` writes. Report success with `tlsEstablished`.
     case startTLS(leftover: ByteBuffer)
     /// Secured and multiplexed: streams may flow. Emitted once.
-    case established(Establishment)
+    indirect case established(Establishment)
     /// The stream's protocol is agreed. Inbound: a new stream. Outbound: the peer accepted.
-    case streamOpened(StreamID, ProtocolID, Direction)
+    indirect case streamOpened(StreamID, ProtocolID, Direction)
     /// Bytes in order. Call `consumed` when they were used up, else the peer's window stays shut.
     case streamData(StreamID, ByteBuffer)
     /// The peer will send no more on this stream; we still may.
     case streamEnded(StreamID)
     /// Ended early; the id is forgotten, nothing more follows.
-    case streamFailed(StreamID, StreamFault)
+    indirect case streamFailed(StreamID, StreamFault)
     /// Fewer than `sendQueueLowWater` bytes are queued after there were `sendQueueHighWater`.
     case streamDrained(StreamID)
     /// Both directions ended in order; the id is forgotten, nothing more follows.
@@ -29,9 +29,9 @@ package enum ConnectionEffect {
     case releaseWindow(bytes: Int)
     case roundTripMeasured(Duration)
     /// The last effect. Write what `produce` still gives, flush, then close the byte stream.
-    case closed(CloseReason)
+    indirect case closed(CloseReason)
     /// Door `.multiplexed` only: the transport's own streams.
-    case external(ExternalStreamEffect)
+    indirect case external(ExternalStreamEffect)
 }
 
 package enum ExternalStreamEffect {
