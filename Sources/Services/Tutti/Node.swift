@@ -37,13 +37,29 @@ public final class Node: Service, Sendable {
     private let identity: KeyPair
     private let directory = PeerDirectory()
     private let hub = EventHub()
-    private let handlers = StreamHandlers()
+    private let handlers: StreamHandlers
+    private let memory: MemoryNetwork?
     private let state = Mutex(State())
 
     /// Loads or makes the key; opens nothing yet.
-    public init(configuration: NodeConfiguration = NodeConfiguration()) throws(NodeError) {
+    public convenience init(configuration: NodeConfiguration = NodeConfiguration()) throws(NodeError) {
+        try self.init(configuration: configuration, memory: nil)
+    }
+
+    /// A node that reaches the others of `network` without sockets, over the same code as between machines: for tests.
+    public static func inMemory(
+        network: InMemoryNetwork, configuration: NodeConfiguration = NodeConfiguration()
+    ) throws(NodeError) -> Node {
+        var configuration = configuration
+        configuration.listen = [Multiaddr(components: [.memory(0)])]
+        return try Node(configuration: configuration, memory: network.network)
+    }
+
+    private init(configuration: NodeConfiguration, memory: MemoryNetwork?) throws(NodeError) {
         try configuration.validate()
         self.configuration = configuration
+        self.memory = memory
+        handlers = StreamHandlers(limits: configuration.limits)
         switch configuration.key {
         case .generated: identity = KeyPair()
         case .keyPair(let pair): identity = pair
@@ -228,13 +244,13 @@ public final class Node: Service, Sendable {
         }
         guard isFirst else {
             throw NodeError(
-                code: .invalidConfiguration, peer: nil, stage: .start,
+                code: .invalidUse, stage: .start,
                 message: "run() was called before on this node: make a new one")
         }
         do {
             return try NodeRuntime(
                 identity: identity, configuration: configuration, directory: directory, events: hub,
-                protocols: handlers.table)
+                protocols: handlers.table, memory: memory)
         } catch {
             enter(.stopped)
             hub.finish()
@@ -366,4 +382,11 @@ public final class Node: Service, Sendable {
             throw .cancelled(stage, peer: peer)
         }
     }
+}
+
+/// Nodes of one process that were made with the same network reach each other at `/memory/N` addresses.
+public final class InMemoryNetwork: Sendable {
+    fileprivate let network = MemoryNetwork()
+
+    public init() {}
 }

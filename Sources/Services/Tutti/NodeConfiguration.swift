@@ -17,7 +17,7 @@ public struct NodeConfiguration: Sendable {
         case file(String, passphrase: String? = nil)
     }
 
-    /// What the node allows its peers, in all. The numbers stand in `docs/protocols/limits.md`.
+    /// What the node allows its peers, in all.
     public enum Limits: String, Hashable, Sendable, CaseIterable {
         /// For strangers: 192 connections, few per address, rates.
         case internet

@@ -34,7 +34,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private let arrivals: BatchQueue<StreamMailbox>
     private let lookups: BatchQueue<Lookup>
     private let logger: Logger
-    private let metrics: NodeMetrics
+    private var metrics = NodeMetrics()
     private let lastRequest = Atomic<UInt64>(0)
 
     private var core: NodeCore
@@ -46,6 +46,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var outbox: [ConnectionID: [ConnectionCommand]] = [:]
     private var outboxOrder: [ConnectionID] = []
     private var armed: (at: Instant, timer: Scheduled<Void>)?
+    private var isExportDue = false
     private var isClosing = false
     private var isStopped = false
     private var closeWaiter: CheckedContinuation<Void, Never>?
@@ -60,7 +61,6 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         self.arrivals = arrivals
         self.lookups = lookups
         self.logger = logger
-        metrics = NodeMetrics()
         core = NodeCore(configuration: configuration, seed: seed, at: Self.now())
     }
 
@@ -149,6 +149,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                 self.dials.removeAll()
                 self.handles.removeAll()
                 self.directory.removeAll()
+                self.export()
                 continuation.resume()
             }
         }
@@ -181,7 +182,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private func replaceProtocols(_ protocols: ProtocolTable) {
         self.protocols = protocols
         transport?.setProtocols(protocols)
-        feed(.protocolsChanged(protocols.entries.keys.sorted()))
+        feed(.protocolsChanged(protocols.names))
     }
 
     private func apply(_ event: ConnectionEvent) {
@@ -198,10 +199,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                 // Handlers may have changed while the dial was under way.
                 handle.perform([.setProtocols(protocols)])
             }
-            metrics.established(direction, security: establishment.security)
             feed(.established(handle.id, establishment, direction, remote: handle.remote))
         case .dialFailed(let id, let reason):
-            metrics.dialFailed(reason)
+            metrics.attemptFailed(reason)
             feed(.dialFailed(id, reason))
         case .closed(let id, let reason):
             logger.debug("connection closed", metadata: ["connection.id": "\(id)", "reason": "\(reason)"])
@@ -224,6 +224,11 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .roundTripMeasured(let id, let duration):
             metrics.roundTrip(duration)
             feed(.roundTripMeasured(id, duration))
+        case .processorUsed(let id, let percent):
+            feed(.processorUsed(id, percent: percent))
+        case .receipt:
+            // Let go of with its batch, at the end of the turn.
+            break
         case .streamArrived(_, let mailbox):
             // `receive` takes these out; a stream that nobody waits for is refused.
             mailbox.reset()
@@ -268,7 +273,6 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .resetStream(let id, let stream): enqueue(.resetStream(stream), for: id)
         case .dialed(let request, let id, let peer):
             if !directory.isConnected(peer), let handle = handles[id] { directory.prefer(handle, for: peer) }
-            metrics.dialed()
             dials.removeValue(forKey: request)?.continuation.resume(returning: .success(peer))
         case .dialRejected(let request, let error):
             guard let waiter = dials.removeValue(forKey: request) else { return }
@@ -283,12 +287,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             events.emit(.listening(addresses))
         case .peerConnected(let peer, let id):
             if let handle = handles[id] { directory.prefer(handle, for: peer) }
-            metrics.peers(directory.count)
             logger.debug("peer connected", metadata: ["peer.id": "\(peer)", "connection.id": "\(id)"])
             events.emit(.peerConnected(peer))
         case .peerDisconnected(let peer, let reason):
             directory.remove(peer)
-            metrics.peers(directory.count)
             logger.debug("peer disconnected", metadata: ["peer.id": "\(peer)"])
             events.emit(.peerDisconnected(peer, reason: NodeError.sort(reason).text))
         case .peerIdentified(let peer, let profile):
@@ -298,7 +300,6 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .connectionPreferred(let peer, let id):
             if let handle = handles[id] { directory.prefer(handle, for: peer) }
         case .inboundRefused(let remote, let reason):
-            metrics.refused()
             events.emit(.inboundRefused(remote: remote, reason: reason.text))
         }
     }
@@ -316,6 +317,21 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         outboxOrder.removeAll(keepingCapacity: true)
         if isClosing, handles.isEmpty { resumeCloser() }
         arm()
+        scheduleExport()
+    }
+
+    /// Counts go out a second after something happened; an idle node does nothing.
+    private func scheduleExport() {
+        guard !isExportDue, !isStopped else { return }
+        isExportDue = true
+        loop.scheduleTask(in: .seconds(1)) {
+            self.isExportDue = false
+            self.export()
+        }
+    }
+
+    private func export() {
+        metrics.export(core.peers.stats, peers: directory.count, connections: handles.count)
     }
 
     /// An armed timer that fires too early costs less than one that is cancelled at every turn.

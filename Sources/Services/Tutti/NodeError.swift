@@ -5,8 +5,10 @@ public import TuttiIdentity
 public struct NodeError: Error, Sendable, CustomStringConvertible {
     /// For programs to decide by.
     public enum Code: String, Hashable, Sendable {
-        /// The configuration contradicts itself, or `run()` was called twice.
+        /// The configuration contradicts itself.
         case invalidConfiguration
+        /// The call itself is a mistake, such as two tasks reading one stream.
+        case invalidUse
         /// The node was stopped, or stopped while the call was under way.
         case stopped
         /// Another program listens on this address.

@@ -33,6 +33,10 @@ extension NodeError {
             error
         case let failure as StreamFailure:
             stream(failure, peer: peer, protocols: protocols)
+        case let error as TransportError:
+            NodeError(
+                code: error.code == .streamLimit ? .limit : error.code == .closed ? .disconnected : .invalidUse,
+                peer: peer, stage: .stream, message: error.message, cause: error)
         case is DeadlinePassed:
             .deadline(.stream, peer: peer, deadline ?? .zero)
         case is CancellationError:
@@ -92,6 +96,8 @@ extension NodeError {
             (code, message) = (.cancelled, "the dial was cancelled")
         case .refusedByGate:
             (code, message) = (.refusedByGate, "the connection gate of this node refuses the address or the peer")
+        case .ourselves:
+            (code, message) = (.noAddress, "that is this node's own peer id: dial another peer")
         case .limit:
             (code, message) = (.limit, "this node holds as many connections as its limits allow: close some or raise them")
         case .allAttemptsFailed:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Glibc
+import Foundation
 import Logging
 import NIOCore
 import NIOPosix
@@ -24,12 +24,17 @@ final class NodeRuntime: Sendable {
 
     init(
         identity: KeyPair, configuration: NodeConfiguration, directory: PeerDirectory, events: EventHub,
-        protocols: ProtocolTable
+        protocols: ProtocolTable, memory: MemoryNetwork?
     ) throws(NodeError) {
         let limits = configuration.limits.nodeLimits
         let securities = configuration.securities.map(\.protocolID)
-        let peers = PeersConfiguration(
+        var peers = PeersConfiguration(
             identity: identity, limits: limits, agent: configuration.agent, securities: securities)
+        // Later runs under the same key must have higher numbers.
+        peers.recordSequence = UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1000))
+        peers.dialsMemory = memory != nil
+        let gate = configuration.gate
+        peers.gate = { direction, address, peer in gate(peer, address, NodeConfiguration.Direction(direction)) }
         var connection = ConnectionConfiguration()
         connection.limits = limits.connection
         connection.securityProposed = securities.first ?? .noise
@@ -42,7 +47,8 @@ final class NodeRuntime: Sendable {
             events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger)
         do {
             transport = try Transport(
-                identity: identity, configuration: connection, protocols: protocols, group: socketLoops, owner: driver)
+                identity: identity, configuration: connection, protocols: protocols, group: socketLoops, owner: driver,
+                memory: memory)
         } catch {
             socketLoops.shutdownGracefully { _ in }
             driverLoop.shutdownGracefully { _ in }
@@ -60,17 +66,23 @@ final class NodeRuntime: Sendable {
             do {
                 bound += try await transport.listen(on: address)
             } catch {
-                let failure = ListenFailure(error)
                 // A machine without IPv6 serves IPv4 only.
-                if failure == .noSuchFamily, !bound.isEmpty {
+                if Self.isFamilyMissing(error), !bound.isEmpty {
                     logger.debug("address skipped", metadata: ["address": "\(address)"])
                     continue
                 }
-                throw failure.error(address, cause: error)
+                let isInUse = (error as? TransportError)?.code == .addressInUse
+                throw NodeError(
+                    code: isInUse ? .addressInUse : .cannotListen, stage: .listen, message: "\(error)", cause: error)
             }
         }
         driver.submit(.listening(bound))
         return bound
+    }
+
+    private static func isFamilyMissing(_ error: any Error) -> Bool {
+        guard let error = error as? TransportError, let cause = error.cause as? IOError else { return false }
+        return cause.errnoCode == EAFNOSUPPORT || cause.errnoCode == EADDRNOTAVAIL
     }
 
     /// Looks names up until cancelled, several at a time; PeersCore bounds how many.
@@ -96,43 +108,5 @@ final class NodeRuntime: Sendable {
         // Sockets first: their last events still go to the driver's loop.
         try? await socketLoops.shutdownGracefully()
         try? await driverLoop.shutdownGracefully()
-    }
-}
-
-/// Why an address can't be listened on.
-private enum ListenFailure {
-    case inUse
-    case notPermitted
-    case noSuchFamily
-    case other
-
-    init(_ error: any Error) {
-        switch (error as? IOError)?.errnoCode {
-        case EADDRINUSE: self = .inUse
-        case EACCES, EPERM: self = .notPermitted
-        case EAFNOSUPPORT, EADDRNOTAVAIL: self = .noSuchFamily
-        default: self = .other
-        }
-    }
-
-    func error(_ address: Multiaddr, cause: any Error) -> NodeError {
-        switch self {
-        case .inUse:
-            NodeError(
-                code: .addressInUse, stage: .listen,
-                message: "\(address) is in use: stop the program that listens there or choose another port",
-                cause: cause)
-        case .notPermitted:
-            NodeError(
-                code: .cannotListen, stage: .listen,
-                message: "listening on \(address) is not permitted: choose a port above 1023", cause: cause)
-        case .noSuchFamily:
-            NodeError(
-                code: .cannotListen, stage: .listen,
-                message: "this machine has no such address as in \(address): choose one of its own", cause: cause)
-        case .other:
-            NodeError(
-                code: .cannotListen, stage: .listen, message: "listening on \(address) failed: \(cause)", cause: cause)
-        }
     }
 }

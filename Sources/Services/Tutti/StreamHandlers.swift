@@ -14,7 +14,19 @@ final class StreamHandlers: Sendable {
         let body: StreamHandler
     }
 
+    /// Streams of one core protocol that one connection may hold open; each is one message.
+    private static let coreInboundMax = 4
+
+    private let pingInboundMax: Int
     private let entries = Mutex<[ProtocolID: Entry]>([:])
+
+    init(limits: NodeConfiguration.Limits) {
+        pingInboundMax =
+            switch limits {
+            case .internet: 2
+            case .lab: 64
+            }
+    }
 
     func set(_ name: ProtocolID, inboundMax: Int, _ body: @escaping StreamHandler) {
         entries.withLock { $0[name] = Entry(inboundMax: inboundMax, body: body) }
@@ -28,15 +40,18 @@ final class StreamHandlers: Sendable {
         entries.withLock { $0[name]?.body }
     }
 
-    /// Those of the node's own cores come first; an embedder can't take them over.
+    /// The node's own protocols and the embedder's; an embedder can't take over the node's.
     var table: ProtocolTable {
-        var table = ProtocolTable()
+        var all: [ProtocolID: ProtocolTable.Entry] = [:]
         entries.withLock { entries in
             for (name, entry) in entries {
-                table.entries[name] = .init(owner: .application, inboundMax: entry.inboundMax)
+                all[name] = .init(owner: .application, inboundMax: entry.inboundMax)
             }
         }
-        table.entries["/ipfs/ping/1.0.0"] = .init(owner: .ping, inboundMax: 2)
-        return table
+        for name in PeersCore.protocols {
+            all[name] = .init(owner: .core(messageBytesMax: PeersCore.messageBytesMax), inboundMax: Self.coreInboundMax)
+        }
+        all[PingClient.protocolID] = .init(owner: .ping, inboundMax: pingInboundMax)
+        return ProtocolTable(entries: all)
     }
 }
