@@ -9,7 +9,9 @@ import TuttiTransport
 @Suite(.timeLimit(.minutes(1)))
 struct CoreStreamTests {
     private func opened(_ owner: TestOwner) async -> (StreamID, UInt64?) {
-        await owner.first { if case .streamOpened(_, let stream, _, _, let request) = $0 { (stream, request) } else { nil } }
+        await owner.first { event in
+            if case .streamOpened(_, let stream, _, _, let request) = event { (stream, request) } else { nil }
+        }
     }
 
     private func message(_ owner: TestOwner) async -> ByteBuffer {
@@ -47,7 +49,9 @@ struct CoreStreamTests {
         pair.nearConnection.perform([.send(near, ByteBuffer(repeating: 0, count: 1025))])
         let fault = await pair.far.owner.first { if case .streamFailed(_, _, let fault) = $0 { fault } else { nil } }
         #expect(fault == .negotiation(.tooLarge("message", limit: 1024)))
-        let nearFault = await pair.near.owner.first { if case .streamFailed(_, _, let fault) = $0 { fault } else { nil } }
+        let nearFault = await pair.near.owner.first { event in
+            if case .streamFailed(_, _, let fault) = event { fault } else { nil }
+        }
         #expect(nearFault == .reset)
         _ = try await pair.stream()
     }

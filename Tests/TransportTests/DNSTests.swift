@@ -30,7 +30,8 @@ struct DNSMessageTests {
 
     @Test(
         "What is no DNS name is no question",
-        arguments: ["", ".", "a..b", String(repeating: "a", count: 64), String(repeating: "a.", count: 127) + "b"])
+        arguments: ["", ".", "a..b", String(repeating: "a", count: 64), String(repeating: "a.", count: 127) + "b"]
+    )
     func badNames(name: String) {
         #expect(DNSMessage.query(id: 1, name: name) == nil)
     }
@@ -86,7 +87,8 @@ struct DNSMessageTests {
             var bytes = Self.golden
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 let position = Int.random(in: 0..<bytes.count, using: &generator)
-                bytes[position] = [0, 1, 0x3F, 0x40, 0xC0, 0xFF, .random(in: 0...255, using: &generator)]
+                bytes[position] =
+                    [0, 1, 0x3F, 0x40, 0xC0, 0xFF, .random(in: 0...255, using: &generator)]
                     .randomElement(using: &generator) ?? 0
             }
             let length = Int.random(in: 0...bytes.count, using: &generator)
@@ -163,7 +165,8 @@ struct ResolverTests {
             "/dnsaddr/boot.example",
             [
                 "_dnsaddr.boot.example": [
-                    "dnsaddr=/dnsaddr/a.boot.example", "something else", "dnsaddr=/ip4/1.2.3.4/tcp/5", "dnsaddr=nonsense",
+                    "dnsaddr=/dnsaddr/a.boot.example", "something else", "dnsaddr=/ip4/1.2.3.4/tcp/5",
+                    "dnsaddr=nonsense",
                 ],
                 "_dnsaddr.a.boot.example": ["dnsaddr=/ip6/2001:db8::1/tcp/6", "dnsaddr=/ip4/1.2.3.4/tcp/5"],
             ])
@@ -230,8 +233,13 @@ struct ResolverTests {
 
     @Test("Name servers are read from the system's file")
     func servers() throws {
-        let text = "# nameserver 9.9.9.9\nsearch x\nnameserver 1.2.3.4\nnameserver\t2001:db8::1\nnameserver\nnameserver bad\n"
+        let text =
+            "# nameserver 9.9.9.9\nsearch x\nnameserver 1.2.3.4\nnameserver\t2001:db8::1\nnameserver\nnameserver bad\n"
         let found = DNSClient.servers(inResolverConfiguration: text)
-        #expect(found == [try SocketAddress(ipAddress: "1.2.3.4", port: 53), try SocketAddress(ipAddress: "2001:db8::1", port: 53)])
+        #expect(
+            found == [
+                try SocketAddress(ipAddress: "1.2.3.4", port: 53),
+                try SocketAddress(ipAddress: "2001:db8::1", port: 53),
+            ])
     }
 }

@@ -128,7 +128,10 @@ struct TCPTests {
 
     @Test(
         "Addresses that are no socket's are told apart",
-        arguments: ["/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", "/dns/a/tcp/1", "/ip6zone/none/ip6/fe80::1/tcp/1"])
+        arguments: [
+            "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws", "/dns/a/tcp/1",
+            "/ip6zone/none/ip6/fe80::1/tcp/1",
+        ])
     func noEndpoints(text: String) throws {
         #expect(Endpoint(try Multiaddr(text: text)) == nil)
     }

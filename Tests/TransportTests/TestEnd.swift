@@ -11,7 +11,8 @@ import TuttiTransport
 final class TestOwner: ConnectionOwner {
     private struct State {
         var events: [ConnectionEvent] = []
-        var waiting: [(matches: @Sendable (ConnectionEvent) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+        var waiting: [(matches: @Sendable (ConnectionEvent) -> Bool, continuation: CheckedContinuation<Void, Never>)] =
+            []
         var admits = true
         /// Batches whose receipts a test keeps, so that they count as not handled.
         var holdsReceipts = false
@@ -35,7 +36,8 @@ final class TestOwner: ConnectionOwner {
                 if case .receipt = event, !state.holdsReceipts { continue }
                 state.events.append(event)
             }
-            var rest: [(matches: @Sendable (ConnectionEvent) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+            var rest: [(matches: @Sendable (ConnectionEvent) -> Bool, continuation: CheckedContinuation<Void, Never>)] =
+                []
             for waiter in state.waiting {
                 if state.events.contains(where: waiter.matches) {
                     woken.append(waiter.continuation)

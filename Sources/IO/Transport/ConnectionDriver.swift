@@ -169,7 +169,8 @@ final class ConnectionDriver: @unchecked Sendable {
         case .running, .established:
             startTurn()
             let wasCut = tls.map { !$0.hasEnded } ?? false
-            table?.box.core.transportEnded(failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+            table?.box.core.transportEnded(
+                failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
             finishTurn()
         }
     }

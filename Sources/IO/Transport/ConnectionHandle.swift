@@ -3,6 +3,7 @@ import Synchronization
 package import TuttiBase
 import TuttiConnection
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// A connection seen from other threads. Calls that come before the loop has run share one hop to it.

@@ -1,7 +1,7 @@
+package import NIOCore
 // SPDX-License-Identifier: Apache-2.0
 import NIOPosix
 import Synchronization
-package import NIOCore
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
