@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
 import Synchronization
 package import TuttiBase
-package import TuttiConnection
+import TuttiConnection
 package import TuttiIdentity
 package import struct NIOCore.ByteBuffer
 
