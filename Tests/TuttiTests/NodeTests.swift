@@ -183,12 +183,12 @@ struct NodeTests {
             #expect(trips.count == 3)
             #expect(trips.allSatisfy { $0 > .zero })
             let last = Mutex(PerfProgress?.none)
-            let result = try await pair.dialler.perf(pair.listener.peerID, upload: 10 << 20, download: 5_000_001) { progress in
+            let result = try await pair.dialler.perf(pair.listener.peerID, upload: 64 << 20, download: 32_000_001) { progress in
                 last.withLock { $0 = progress }
             }
             #expect(result.upload > .zero && result.download > .zero)
-            #expect(last.withLock { $0?.sent } == 10 << 20)
-            #expect(last.withLock { $0?.received } == 5_000_001)
+            #expect(last.withLock { $0?.sent } == 64 << 20)
+            #expect(last.withLock { $0?.received } == 32_000_001)
         }
     }
 
