@@ -8,7 +8,7 @@ import TuttiPeers
 struct NodeMetrics {
     /// A count of PeersCore and the counter that follows it.
     private struct Followed {
-        let count: KeyPath<PeersStats, UInt64> & Sendable
+        let count: KeyPath<PeersStats, UInt64>
         let counter: Counter
     }
 
@@ -21,7 +21,7 @@ struct NodeMetrics {
     private var exported = PeersStats()
 
     init() {
-        let labels: [(KeyPath<PeersStats, UInt64> & Sendable, String, [(String, String)])] = [
+        let labels: [(KeyPath<PeersStats, UInt64>, String, [(String, String)])] = [
             (\.dialsRequested, "tutti_dials_total", [("result", "requested")]),
             (\.dialsSucceeded, "tutti_dials_total", [("result", "connected")]),
             (\.dialsRejected, "tutti_dials_total", [("result", "rejected")]),
