@@ -88,7 +88,9 @@ struct NodeTests {
     func dialDeadline() async throws {
         let silent = try SilentListener()
         try await withPair(.noise) { pair in
-            let error = await nodeError { try await pair.dialler.dial(at: [silent.address], deadline: .milliseconds(200)) }
+            let error = await nodeError {
+                try await pair.dialler.dial(at: [silent.address], deadline: .milliseconds(200))
+            }
             #expect(error?.code == .deadline)
         }
     }
@@ -98,7 +100,9 @@ struct NodeTests {
         let silent = try SilentListener()
         try await withPair(.noise) { pair in
             let error = await withTaskGroup(of: NodeError?.self) { group in
-                group.addTask { await nodeError { try await pair.dialler.dial(at: [silent.address], deadline: .seconds(60)) } }
+                group.addTask {
+                    await nodeError { try await pair.dialler.dial(at: [silent.address], deadline: .seconds(60)) }
+                }
                 group.cancelAll()
                 return await group.next() ?? nil
             }
@@ -183,7 +187,9 @@ struct NodeTests {
             #expect(trips.count == 3)
             #expect(trips.allSatisfy { $0 > .zero })
             let last = Mutex(PerfProgress?.none)
-            let result = try await pair.dialler.perf(pair.listener.peerID, upload: 64 << 20, download: 32_000_001) { progress in
+            let result = try await pair.dialler.perf(
+                pair.listener.peerID, upload: 64 << 20, download: 32_000_001
+            ) { progress in
                 last.withLock { $0 = progress }
             }
             #expect(result.upload > .zero && result.download > .zero)

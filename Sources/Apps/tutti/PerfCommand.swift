@@ -8,8 +8,9 @@ struct PerfCommand: AsyncParsableCommand {
         commandName: "perf",
         abstract: "Measure throughput to a peer, under /perf/1.0.0.",
         discussion: """
-            Sends --upload bytes, then fetches --download bytes, on one stream. On a terminal it shows how far it is. A
-            node that serves strangers gives at most 1 GiB at a time.
+            Sends --upload bytes, then fetches --download bytes, on one stream. On a
+            terminal it shows how far it is. A node that serves strangers gives at most
+            1 GiB at a time.
 
             Examples:
               tutti perf /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW…

@@ -8,7 +8,8 @@ struct PingCommand: AsyncParsableCommand {
         commandName: "ping",
         abstract: "Measure round trips to a peer.",
         discussion: """
-            Connects under a key made for this call, sends 32 bytes and waits for them, count times.
+            Connects under a key made for this call, sends 32 bytes and waits for them,
+            count times.
 
             Examples:
               tutti ping /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW…

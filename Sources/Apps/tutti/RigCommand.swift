@@ -8,17 +8,20 @@ struct RigCommand: AsyncParsableCommand {
         commandName: "rig",
         abstract: "Be driven by a test rig: one JSON object per line on stdin and stdout.",
         discussion: """
-            Prints {"ready":true,"id":…,"addrs":[…],"pids":[…]}, then answers {"i":N,"op":…} with {"i":N,"ok":true,…} or
-            {"i":N,"err":"…"}, several at a time, until stdin ends. Operations: connect, disconnect, ping, protocols,
-            echo, streams, cycle, bulk, perf; any other is answered "unsupported". Serves /echo/1.0.0, /bulk/1.0.0,
-            /perf/1.0.0, /ipfs/ping/1.0.0. Runs under the limits profile "lab": never let strangers reach it.
+            Prints {"ready":true,"id":…,"addrs":[…],"pids":[…]}, then answers
+            {"i":N,"op":…} with {"i":N,"ok":true,…} or {"i":N,"err":"…"}, several at a
+            time, until stdin ends. Operations: connect, disconnect, ping, protocols,
+            echo, streams, cycle, bulk, perf; any other is answered "unsupported". Serves
+            /echo/1.0.0, /bulk/1.0.0, /perf/1.0.0 and /ipfs/ping/1.0.0. Runs under the
+            limits profile "lab": never let strangers reach it.
 
             Environment:
-              RIG_LISTEN     addresses to listen on, separated by commas (default /ip4/127.0.0.1/tcp/0)
-              RIG_SECURITY   noise or tls (default: both, Noise first)
+              RIG_LISTEN    addresses to listen on, separated by commas
+                            (default /ip4/127.0.0.1/tcp/0)
+              RIG_SECURITY  noise or tls (default: both, Noise first)
 
             Example:
-              echo '{"i":1,"op":"connect","addr":"/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW…"}' | tutti rig
+              echo '{"i":1,"op":"connect","addr":"/ip4/127.0.0.1/tcp/4001"}' | tutti rig
             """)
 
     func run() async throws {

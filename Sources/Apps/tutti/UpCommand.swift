@@ -10,9 +10,10 @@ struct UpCommand: AsyncParsableCommand {
         commandName: "up",
         abstract: "Run a node until SIGTERM or SIGINT.",
         discussion: """
-            Makes the data folder (0700) and a key (0600) at the first start; the key is the node's identity, so keep it.
-            Prints the peer id and one line per address. Without --listen the node takes a free port on loopback, where
-            only programs of this machine reach it.
+            Makes the data folder (0700) and a key (0600) at the first start; the key is
+            the node's identity, so keep it. Prints the peer id and one line per address.
+            Without --listen the node takes a free port on loopback, where only programs
+            of this machine reach it.
 
             Examples:
               tutti up

@@ -19,7 +19,8 @@ package struct DataFolder: Sendable {
             try FileManager.default.createDirectory(
                 atPath: path + "/keys", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
-            let reason = (error as NSError).userInfo[NSUnderlyingErrorKey].map { ", \($0)" } ?? ""
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            let reason = cause.map { ", \(String(cString: strerror(Int32(clamping: $0.code))))" } ?? ""
             throw NodeError(
                 code: .keyFile, stage: .start,
                 message: "the data folder \(path) can't be made\(reason): choose another with --data or fix its rights",

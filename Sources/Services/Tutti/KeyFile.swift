@@ -90,7 +90,7 @@ package struct KeyFile: Sendable {
         var bytes = [UInt8](repeating: 0, count: Self.bytesMax)
         var filled = 0
         while filled < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { Glibc.read(file, $0.baseAddress! + filled, $0.count - filled) }
+            let count = bytes[filled...].withUnsafeMutableBytes { Glibc.read(file, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw systemFailure("reading \(path)", "check the disk") }
             guard count > 0 else { break }
@@ -116,7 +116,7 @@ package struct KeyFile: Sendable {
             guard fchmod(file, 0o600) == 0 else { throw systemFailure("writing \(path)", advice) }
             var written = 0
             while written < bytes.count {
-                let count = bytes.withUnsafeBytes { write(file, $0.baseAddress! + written, $0.count - written) }
+                let count = bytes[written...].withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
                 if count < 0, errno == EINTR { continue }
                 guard count > 0 else { throw systemFailure("writing \(path)", advice) }
                 written += count

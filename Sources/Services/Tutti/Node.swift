@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+public import ServiceLifecycle
 import Synchronization
 public import TuttiBase
 public import TuttiIdentity
 import TuttiPeers
 import TuttiTransport
-public import ServiceLifecycle
 
 /// A node of the network: it listens, dials, and opens and serves streams.
 ///
@@ -188,8 +188,8 @@ public final class Node: Service, Sendable {
 
     /// Answers to a protocol from now on: `body` runs as a task of its own for each inbound stream, inside `run()`.
     ///
-    /// When it returns, our direction is closed and what the peer still sends is discarded; when it throws, the stream is
-    /// reset.
+    /// When it returns, our direction is closed, and the stream is reset if the peer sends more; when it throws, the stream
+    /// is reset.
     /// - Parameter inboundMax: streams of this protocol that one connection may hold open.
     public func handle(
         _ name: ProtocolID, inboundMax: Int = 32, _ body: @escaping @Sendable (NodeStream) async throws -> Void

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+public import Logging
 import TuttiBase
 import TuttiConnection
 public import TuttiIdentity
 import TuttiPeers
-public import Logging
 
 /// What a node is given at its start.
 public struct NodeConfiguration: Sendable {

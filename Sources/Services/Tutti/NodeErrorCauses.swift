@@ -27,7 +27,9 @@ extension NodeError {
     }
 
     /// An error of a stream or of `withDeadline`.
-    static func stream(_ error: any Error, peer: PeerID, protocols: [ProtocolID], deadline: Duration? = nil) -> NodeError {
+    static func stream(
+        _ error: any Error, peer: PeerID, protocols: [ProtocolID], deadline: Duration? = nil
+    ) -> NodeError {
         switch error {
         case let error as NodeError:
             error
@@ -89,9 +91,9 @@ extension NodeError {
         let (code, message): (Code, String)
         switch error.code {
         case .noUsableAddress:
-            (code, message) = (.noAddress, "no address that this node can dial: give one such as /ip4/192.0.2.1/tcp/4001")
+            (code, message) = (.noAddress, "no address that this node can dial: give one")
         case .deadline:
-            (code, message) = (.deadline, "no connection before the deadline\(met): check the address or allow more time")
+            (code, message) = (.deadline, "no connection in time\(met): check the address or allow more time")
         case .cancelled:
             (code, message) = (.cancelled, "the dial was cancelled")
         case .refusedByGate:
@@ -99,7 +101,7 @@ extension NodeError {
         case .ourselves:
             (code, message) = (.noAddress, "that is this node's own peer id: dial another peer")
         case .limit:
-            (code, message) = (.limit, "this node holds as many connections as its limits allow: close some or raise them")
+            (code, message) = (.limit, "this node has as many connections as it may: close some")
         case .allAttemptsFailed:
             code = telling?.reason.code ?? .unreachable
             message = "no address led to a connection\(met): check that the peer runs and that its address is right"

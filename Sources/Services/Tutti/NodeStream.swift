@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+public import NIOCore
 import Synchronization
 public import TuttiBase
 public import TuttiIdentity
 package import TuttiTransport
-public import NIOCore
 
 /// Bytes in order, both ways, to one peer under one protocol.
 ///
@@ -52,7 +52,7 @@ public final class NodeStream: Sendable {
             guard var part = try await read(deadline: deadline) else {
                 throw NodeError(
                     code: .streamReset, peer: peer, stage: .stream,
-                    message: "the peer ended the \(protocolID.name) stream after \(whole.readableBytes) of \(count) bytes")
+                    message: "the peer ended the stream after \(whole.readableBytes) of \(count) bytes")
             }
             let missing = count - whole.readableBytes
             if part.readableBytes > missing, let wanted = part.readSlice(length: missing) {

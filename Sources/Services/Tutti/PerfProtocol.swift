@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
 import NIOCore
+import TuttiBase
 
 /// How far a measurement is, in bytes.
 public struct PerfProgress: Hashable, Sendable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
 import NIOCore
+import TuttiBase
 
 /// The asking side of `/ipfs/ping/1.0.0`; connections answer by themselves.
 enum PingClient {
