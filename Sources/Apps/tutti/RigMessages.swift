@@ -29,6 +29,7 @@ struct RigAnswer: Encodable, Sendable {
     var ok: Bool?
     var err: String?
     var seconds: Double?
+    var held: Int?
     var rtt_us: [Double]?
     var data: String?
     var protocols: [String]?

@@ -46,6 +46,8 @@ struct RigOperations: Sendable {
         case "echo": return try await echo(request)
         case "streams": return try await streams(request)
         case "cycle": return try await cycle(request)
+        case "hold": return RigAnswer(held: try await RigHolder.hold(try address(request), count: request.count ?? 1))
+        case "first_byte": return try await firstByte(request)
         case "bulk":
             let stream = try await node.open(
                 ProtocolID(request.proto ?? "/bulk/1.0.0"), to: try peer(request), deadline: Self.dialDeadline)
@@ -127,5 +129,19 @@ struct RigOperations: Sendable {
             try await node.disconnect(peer, deadline: Self.dialDeadline)
         }
         return RigAnswer(seconds: Console.seconds(began.duration(to: .now)))
+    }
+
+    /// From nothing to one byte back: what a user waits for. identify goes on beside it.
+    private func firstByte(_ request: RigRequest) async throws -> RigAnswer {
+        let address = try address(request)
+        let began = ContinuousClock.now
+        let peer = try await node.dial(at: [address], deadline: Self.dialDeadline)
+        let stream = try await node.open(ProtocolID(request.proto ?? "/echo/1.0.0"), to: peer, deadline: Self.dialDeadline)
+        try await stream.write(ByteBuffer(bytes: [1]))
+        _ = try await stream.read(exactly: 1)
+        let seconds = Console.seconds(began.duration(to: .now))
+        stream.closeWriting()
+        try await node.disconnect(peer, deadline: Self.dialDeadline)
+        return RigAnswer(seconds: seconds)
     }
 }

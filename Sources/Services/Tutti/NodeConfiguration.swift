@@ -63,6 +63,9 @@ public struct NodeConfiguration: Sendable {
     /// How long a stopping node waits for its connections to say goodbye.
     public var closeTimeout: Duration = .seconds(3)
 
+    /// Nil: the node has loops of its own. Hundreds of nodes in one process share some.
+    package var loops: NodeLoops?
+
     public init() {}
 
     /// A free port on loopback, IPv4.

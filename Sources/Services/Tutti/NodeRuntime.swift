@@ -9,6 +9,23 @@ import TuttiIdentity
 import TuttiPeers
 import TuttiTransport
 
+/// Event loops that several nodes of one process share. Whoever made them ends them, after the nodes.
+package struct NodeLoops: Sendable {
+    fileprivate let sockets: MultiThreadedEventLoopGroup
+    fileprivate let driver: MultiThreadedEventLoopGroup
+
+    package init() {
+        sockets = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+        driver = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    }
+
+    package func shutDown() async {
+        // Sockets first: their last events still go to the driver's loop.
+        try? await sockets.shutdownGracefully()
+        try? await driver.shutdownGracefully()
+    }
+}
+
 /// What exists only while a node runs: its loops, its sockets, its driver.
 final class NodeRuntime: Sendable {
     /// Streams that wait for a handler's task. Connections bound them too; this bounds them all.
@@ -19,8 +36,8 @@ final class NodeRuntime: Sendable {
     let transport: Transport
     let arrivals = BatchQueue<StreamMailbox>(countMax: arrivalsMax)
     let lookups = BatchQueue<NodeDriver.Lookup>(countMax: lookupsMax)
-    private let socketLoops: MultiThreadedEventLoopGroup
-    private let driverLoop: MultiThreadedEventLoopGroup
+    private let loops: NodeLoops
+    private let ownsLoops: Bool
 
     init(
         identity: KeyPair, configuration: NodeConfiguration, directory: PeerDirectory, events: EventHub,
@@ -40,18 +57,20 @@ final class NodeRuntime: Sendable {
         connection.securityProposed = securities.first ?? .noise
         connection.securityAccepted = securities
 
-        socketLoops = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
-        driverLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        loops = configuration.loops ?? NodeLoops()
+        ownsLoops = configuration.loops == nil
         driver = NodeDriver(
-            configuration: peers, seed: .random(in: .min ... .max), loop: driverLoop.next(), directory: directory,
+            configuration: peers, seed: .random(in: .min ... .max), loop: loops.driver.next(), directory: directory,
             events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger)
         do {
             transport = try Transport(
-                identity: identity, configuration: connection, protocols: protocols, group: socketLoops, owner: driver,
+                identity: identity, configuration: connection, protocols: protocols, group: loops.sockets, owner: driver,
                 memory: memory)
         } catch {
-            socketLoops.shutdownGracefully { _ in }
-            driverLoop.shutdownGracefully { _ in }
+            if ownsLoops {
+                loops.sockets.shutdownGracefully { _ in }
+                loops.driver.shutdownGracefully { _ in }
+            }
             throw NodeError(
                 code: .invalidConfiguration, stage: .start, message: "the sockets can't be set up: \(error)",
                 cause: error)
@@ -105,8 +124,6 @@ final class NodeRuntime: Sendable {
         await transport.close()
         await driver.closeAll(within: duration)
         await driver.stop()
-        // Sockets first: their last events still go to the driver's loop.
-        try? await socketLoops.shutdownGracefully()
-        try? await driverLoop.shutdownGracefully()
+        if ownsLoops { await loops.shutDown() }
     }
 }
