@@ -14,7 +14,9 @@ let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metri
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
-let settings: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault")]
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+]
 
 func module(_ name: String, _ layer: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: "Tutti\(name)", dependencies: dependencies, path: "Sources/\(layer)/\(name)", swiftSettings: settings)
@@ -30,7 +32,7 @@ var targets: [Target] = [
     module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto]),
     module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
     module("NodeCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
-    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, nioPosix, nioSSL, logging, metrics]),
+    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, nioPosix, nioSSL]),
     .target(
         name: "Tutti",
         dependencies: [
@@ -52,15 +54,26 @@ var targets: [Target] = [
     tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTestSupport", nio]),
     tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
     tests("NodeCore", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", nio]),
-    tests("Transport", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", "TuttiTestSupport", nio, nioPosix, nioEmbedded, logging]),
-    tests("Tutti", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix, logging, lifecycle]),
+    tests(
+        "Transport",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", "TuttiTestSupport", nio, nioPosix,
+            nioEmbedded, logging,
+        ]),
+    tests(
+        "Tutti",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix,
+            logging, lifecycle,
+        ]),
 ]
 
 // scripts/bench asks for this: the bound that the bulk figures are held against.
 if Context.environment["TUTTI_BENCHMARKS"] != nil {
     targets.append(
         .executableTarget(
-            name: "Bound", dependencies: ["TuttiBase", "TuttiConnection"], path: "Benchmarks/Bound", swiftSettings: settings))
+            name: "Bound", dependencies: ["TuttiBase", "TuttiConnection"], path: "Benchmarks/Bound",
+            swiftSettings: settings))
 }
 
 let package = Package(

@@ -136,7 +136,8 @@ struct RigOperations: Sendable {
         let address = try address(request)
         let began = ContinuousClock.now
         let peer = try await node.dial(at: [address], deadline: Self.dialDeadline)
-        let stream = try await node.open(ProtocolID(request.proto ?? "/echo/1.0.0"), to: peer, deadline: Self.dialDeadline)
+        let stream = try await node.open(
+            ProtocolID(request.proto ?? "/echo/1.0.0"), to: peer, deadline: Self.dialDeadline)
         try await stream.write(ByteBuffer(bytes: [1]))
         _ = try await stream.read(exactly: 1)
         let seconds = Console.seconds(began.duration(to: .now))

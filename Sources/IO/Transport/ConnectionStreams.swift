@@ -12,6 +12,7 @@ import TuttiIdentity
 /// A stream that is not in the table is over for its owner; what still comes of it is a legal late event and dropped.
 final class ConnectionStreams {
     let box: CoreBox
+    // soundness: allow unowned: the driver owns this table and drops it first; a weak reference costs on every read
     private unowned let driver: ConnectionDriver
     private let environment: DriverEnvironment
     private let connection: ConnectionID

@@ -64,7 +64,8 @@ final class NodeRuntime: Sendable {
             events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger)
         do {
             transport = try Transport(
-                identity: identity, configuration: connection, protocols: protocols, group: loops.sockets, owner: driver,
+                identity: identity, configuration: connection, protocols: protocols, group: loops.sockets,
+                owner: driver,
                 memory: memory)
         } catch {
             if ownsLoops {
