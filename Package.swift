@@ -28,8 +28,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 var targets: [Target] = [
     module("Base", "Core", [nio, deque]),
-    module("Identity", "Core", ["TuttiBase", nio, crypto]),
-    module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto]),
+    module("Identity", "Core", ["TuttiBase", nio, crypto, nioSSL]),
+    module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto, nioSSL]),
     module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
     module("NodeCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
     module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, nioPosix, nioSSL]),

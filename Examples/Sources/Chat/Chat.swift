@@ -13,17 +13,17 @@ struct Chat {
         let address = CommandLine.arguments.dropFirst().first
         try await withNode { node in
             let room = Room()
-            node.handle(chat) { stream in try await room.talk(on: stream) }
+            node.handle(chat) { stream in await room.talk(on: stream) }
             try await withThrowingDiscardingTaskGroup { group in
                 if let address {
                     guard let address = Multiaddr(address) else { throw Mistake.notAnAddress }
                     let peer = try await node.dial(at: [address])
                     let stream = try await node.open(chat, to: peer)
-                    group.addTask { try await room.talk(on: stream) }
+                    group.addTask { await room.talk(on: stream) }
                 } else {
                     for address in try await node.listenAddresses { print("waiting at \(address)") }
                 }
-                for await line in typedLines() { try await room.say(line) }
+                for await line in typedLines() { await room.say(line) }
                 group.cancelAll()
             }
         }
@@ -47,12 +47,13 @@ actor Room {
     private var streams: [ObjectIdentifier: NodeStream] = [:]
     private var history = History(countMax: 20)
 
-    func talk(on stream: NodeStream) async throws {
+    func talk(on stream: NodeStream) async {
         streams[ObjectIdentifier(stream)] = stream
         defer { streams[ObjectIdentifier(stream)] = nil }
         print("* \(stream.peer) is here")
         var unfinished = ""
-        while let bytes = try await stream.read() {
+        // A peer that leaves ends its stream, or is gone: either way the conversation is over.
+        while let bytes = try? await stream.read() {
             unfinished += String(buffer: bytes)
             while let end = unfinished.firstIndex(of: "\n") {
                 let line = "< \(unfinished[..<end])"
@@ -64,9 +65,9 @@ actor Room {
         print("* \(stream.peer) left")
     }
 
-    func say(_ line: String) async throws {
+    func say(_ line: String) async {
         guard !line.isEmpty else { return print(history.text) }
         history.append("> \(line)")
-        for stream in streams.values { try await stream.write(ByteBuffer(string: line + "\n")) }
+        for stream in streams.values { try? await stream.write(ByteBuffer(string: line + "\n")) }
     }
 }

@@ -19,8 +19,8 @@ package struct DataFolder: Sendable {
             try FileManager.default.createDirectory(
                 atPath: path + "/keys", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
-            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            let reason = cause.map { ", \(String(cString: strerror(Int32(clamping: $0.code))))" } ?? ""
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error
+            let reason = cause.map { ", \(String(cString: strerror(Int32(clamping: ($0 as NSError).code))))" } ?? ""
             throw NodeError(
                 code: .keyFile, stage: .start,
                 message: "the data folder \(path) can't be made\(reason): choose another with --data or fix its rights",

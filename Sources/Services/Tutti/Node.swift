@@ -146,15 +146,18 @@ public final class Node: Service, Sendable {
         if let known = directory.description(of: peer) { return known }
         let subscription = hub.subscribe()
         if let known = directory.description(of: peer) { return known }
-        let lost = NodeError(
-            code: .disconnected, peer: peer, stage: .identify,
-            message: "not connected: dial the peer first")
-        guard directory.isConnected(peer) else { throw lost }
+        guard directory.isConnected(peer) else {
+            throw NodeError(
+                code: .disconnected, peer: peer, stage: .identify, message: "not connected: dial the peer first")
+        }
         return try await awaitEvent(subscription, .identify, peer, deadline) { event throws(NodeError) in
             switch event {
-            case .peerIdentified(peer, let description): description
-            case .peerDisconnected(peer, _): throw lost
-            default: nil
+            case .peerIdentified(peer, let description): return description
+            case .peerDisconnected(peer, let reason):
+                throw NodeError(
+                    code: .disconnected, peer: peer, stage: .identify,
+                    message: "the connection was lost before the peer had said what it is, \(reason): dial again")
+            default: return nil
             }
         }
     }
