@@ -111,7 +111,7 @@ extension AttackTests {
             var configuration = Scene.configuration
             configuration.securities = misdeed.securities
             let expected = KeyPair().peerID
-            try await withNode(bystander) { bystander in
+            try await withNode(bystander) { [configuration] bystander in
                 let addresses = try await bystander.listenAddresses
                 try await withNode(configuration) { node in
                     try await node.dial(at: addresses)

@@ -225,7 +225,7 @@ extension AttackTests {
                         return try peer.read()
                     }
                 }
-                #expect(endings.allSatisfy(\.isClosed))
+                #expect(endings.allSatisfy { $0.isClosed })
                 #expect(try await scene.victim.hasClosed(for: "more data than credit", count: lengths.count))
                 Scene.expectHolds("attack_05 \(security.rawValue)", figures, "\(endings.count) connections closed")
             }
