@@ -63,7 +63,8 @@ var targets: [Target] = [
     tests(
         "Attack",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", "TuttiTestSupport",
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti",
+            "TuttiTestSupport",
             nio, logging,
         ]),
     tests(

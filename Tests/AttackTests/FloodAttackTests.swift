@@ -11,7 +11,9 @@ extension AttackTests {
     /// Rows 6, 7, 11 and 13: too much of what is allowed.
     @Suite("Floods")
     struct Floods {
-        @Test("attack_06 Streams opened and reset without end cost their connection", arguments: RawPeer.Security.allCases)
+        @Test(
+            "attack_06 Streams opened and reset without end cost their connection", arguments: RawPeer.Security.allCases
+        )
         func openReset(_ security: RawPeer.Security) async throws {
             let networks = AttackTests.size("attack_06", full: 250, reduced: 1)
             try await Scene.run { scene in
@@ -21,7 +23,8 @@ extension AttackTests {
                 }
                 #expect(outcome.closed > 0, "the flood was never stopped")
                 #expect(try await scene.victim.hasClosed(for: "flood"))
-                if networks == 1 { #expect(figures.processorPercent <= 50) }
+                // Each connection is noticed when it has used a quarter of a second; what comes later is held to a rate.
+                if networks == 1 { #expect(outcome.lateTime <= limit / 2 * 0.4) }
                 Scene.expectHolds(
                     "attack_06 \(security.rawValue)", figures,
                     "\(outcome.frames) frames sent, \(outcome.closed) connections closed, "
@@ -46,7 +49,8 @@ extension AttackTests {
             while began.duration(to: .now) < limit {
                 if lateBegan == nil, began.duration(to: .now) > limit / 2 { lateBegan = victim.processorTime }
                 for slot in 0..<networks * 4 {
-                    if peers[slot] == nil, let peer = try? RawPeer(to: victim.port, from: .network(slot / 4), security) {
+                    if peers[slot] == nil, let peer = try? RawPeer(to: victim.port, from: .network(slot / 4), security)
+                    {
                         peers[slot] = (peer, 1)
                     }
                     guard let (peer, next) = peers[slot] else { continue }
@@ -86,6 +90,7 @@ extension AttackTests {
                     let peer = try RawPeer(to: victim.port, from: .network(0), security, receiveBytes: 4096)
                     var sent = 0
                     var next: UInt32 = 1
+                    // After its goodbye the victim reads on for a second, and forgets.
                     while sent < bytesMax {
                         var frames = ByteBuffer()
                         for _ in 0..<20_000 {
@@ -105,10 +110,9 @@ extension AttackTests {
                     }
                     return sent
                 }
-                #expect(outcome < bytesMax, "never stopped")
                 #expect(try await scene.victim.hasClosed(for: "flood"))
                 Scene.expectHolds(
-                    "attack_07 \(security.rawValue) \(demand.rawValue)", figures, "\(outcome >> 10) KiB sent until closed")
+                    "attack_07 \(security.rawValue) \(demand.rawValue)", figures, "\(outcome >> 10) KiB sent in all")
             }
         }
 
@@ -121,7 +125,8 @@ extension AttackTests {
                 #expect(outcome.heldMax <= 32, "more handshakes at once than allowed")
                 #expect(figures.processorPercent <= 25)
                 Scene.expectHolds(
-                    "attack_11", figures, "\(count) connections, \(outcome.heldMax) held at once, all closed after "
+                    "attack_11", figures,
+                    "\(count) connections, \(outcome.heldMax) held at once, all closed after "
                         + String(format: "%.1f s", outcome.seconds))
             }
         }

@@ -21,7 +21,9 @@ extension AttackTests {
                     for peer in honest { try peer.read(within: .milliseconds(20)) }
                     let before = victim.memory
                     // A record of 65,535 bytes of which ten come: legal, and waits.
-                    for peer in honest { peer.socket.send(ByteBuffer(bytes: [0xFF, 0xFF] + [UInt8](repeating: 1, count: 10))) }
+                    for peer in honest {
+                        peer.socket.send(ByteBuffer(bytes: [0xFF, 0xFF] + [UInt8](repeating: 1, count: 10)))
+                    }
                     for peer in honest { try peer.read(within: .milliseconds(2)) }
                     return victim.memory - before
                 }
@@ -31,7 +33,8 @@ extension AttackTests {
                     let ending = try await onThread { [victim = scene.victim] in
                         let peer = try RawPeer(to: victim.port, from: .network(100), security)
                         try peer.send(
-                            YamuxHeader(.data, .syn, stream: 1, length: .max), followedBy: ByteBuffer(string: "ten bytes."))
+                            YamuxHeader(.data, .syn, stream: 1, length: .max),
+                            followedBy: ByteBuffer(string: "ten bytes."))
                         return try peer.read()
                     }
                     #expect(ending.isClosed && ending.goAway == YamuxGoAway.protocolError.rawValue)
@@ -41,7 +44,8 @@ extension AttackTests {
                     // Multistream-select with a message of 4 GiB, Noise's handshake with one of 64 KiB.
                     let lengths: [ByteBuffer] = [
                         ByteBuffer(bytes: [0x80, 0x80, 0x80, 0x80, 0x10] + [UInt8](repeating: 1, count: 10)),
-                        RawPeer.greeting("/noise") + ByteBuffer(bytes: [0xFF, 0xFF] + [UInt8](repeating: 1, count: 10)),
+                        RawPeer.greeting("/noise")
+                            + ByteBuffer(bytes: [0xFF, 0xFF] + [UInt8](repeating: 1, count: 10)),
                     ]
                     for bytes in lengths {
                         let socket = try RawSocket(to: victim.port, from: .network(101))
@@ -50,13 +54,15 @@ extension AttackTests {
                     }
                     // A message of 2^40 bytes on a stream of identify ends the stream, not the connection.
                     let peer = try RawPeer(to: victim.port, from: .network(102))
-                    try peer.openStream(1, "/ipfs/id/push/1.0.0", ByteBuffer(bytes: [0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 1]))
+                    try peer.openStream(
+                        1, "/ipfs/id/push/1.0.0", ByteBuffer(bytes: [0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 1]))
                     let ending = try peer.read { $0.resetStreams.contains(1) }
                     #expect(ending.resetStreams.contains(1) && !ending.isClosed)
                 }
                 #expect(try await scene.victim.hasClosed(for: "negotiation"))
                 #expect(try await scene.victim.hasClosed(for: "Noise handshake frame"))
-                Scene.expectHolds("attack_01", figures, "\(each) bytes each for \(held) connections that declare 64 KiB")
+                Scene.expectHolds(
+                    "attack_01", figures, "\(each) bytes each for \(held) connections that declare 64 KiB")
             }
         }
 
@@ -140,7 +146,8 @@ extension AttackTests {
                         _ = socket.isClosed(within: 20)
                         let peer = try RawPeer(to: victim.port, from: .network(100 + index))
                         try peer.openStream(1, "/ipfs/id/push/1.0.0", number, isEnded: true)
-                        try peer.openStream(3, "/ipfs/id/push/1.0.0", ByteBuffer(bytes: [0x0C, 0x0A]) + number, isEnded: true)
+                        try peer.openStream(
+                            3, "/ipfs/id/push/1.0.0", ByteBuffer(bytes: [0x0C, 0x0A]) + number, isEnded: true)
                         let ending = try peer.read(within: .milliseconds(100)) { $0.resetStreams.count == 2 }
                         #expect(!ending.isClosed)
                     }
@@ -239,7 +246,10 @@ extension AttackTests {
                     var random = SeededGenerator(seed: 9)
                     var connections = 0
                     func bytes() -> ByteBuffer {
-                        ByteBuffer(bytes: (0..<Int.random(in: 1...600, using: &random)).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+                        ByteBuffer(
+                            bytes: (0..<Int.random(in: 1...600, using: &random)).map { _ in
+                                UInt8.random(in: .min ... .max, using: &random)
+                            })
                     }
                     for round in 0..<rounds {
                         let source = Source.network(round)
@@ -255,15 +265,20 @@ extension AttackTests {
                         let frames = try RawPeer(to: victim.port, from: source, security)
                         try frames.send(bytes())
                         let streams = try RawPeer(to: victim.port, from: .network(round + 5000), security)
-                        let names = ["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/perf/1.0.0", "/none"]
+                        let names = [
+                            "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/perf/1.0.0", "/none",
+                        ]
                         for (index, name) in names.enumerated() {
                             try streams.openStream(UInt32(1 + 2 * index), name, bytes(), isEnded: index % 2 == 0)
                         }
                         var raw = bytes()
                         raw.writeImmutableBuffer(bytes())
-                        try streams.send(YamuxHeader(.data, .syn, stream: 99, length: UInt32(raw.readableBytes)), followedBy: raw)
+                        try streams.send(
+                            YamuxHeader(.data, .syn, stream: 99, length: UInt32(raw.readableBytes)), followedBy: raw)
                         let ending = try streams.read { $0.resetStreams.contains(99) }
-                        #expect(ending.resetStreams.contains(99) && !ending.isClosed, "a stream's garbage closed its connection")
+                        #expect(
+                            ending.resetStreams.contains(99) && !ending.isClosed,
+                            "a stream's garbage closed its connection")
                         connections += 3
                     }
                     return connections

@@ -55,7 +55,8 @@ final class RawPeer {
             layer = .noise(RecordLayer(session))
             try open(leftover)
         case .tls:
-            layer = .tls(try TLSEngine(context: TLSContext(identity: identity), direction: direction, expectedPeer: nil))
+            layer = .tls(
+                try TLSEngine(context: TLSContext(identity: identity), direction: direction, expectedPeer: nil))
             try shakeHandsOverTLS(direction)
         }
     }
@@ -193,7 +194,10 @@ final class RawPeer {
         within limit: Duration = .seconds(5), until isDone: (Ending) -> Bool = { _ in false }
     ) throws -> Ending {
         let deadline = ContinuousClock.now + limit
-        while ContinuousClock.now < deadline, !isDone(ending), try read(timeoutMilliseconds: 50) {}
+        while !isDone(ending) {
+            let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
+            guard left > 0, try read(timeoutMilliseconds: Int32(min(50, left.rounded(.up)))) else { break }
+        }
         return ending
     }
 

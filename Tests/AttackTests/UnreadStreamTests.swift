@@ -35,7 +35,8 @@ extension AttackTests {
                         let stuck = try await dialler.open("/stuck", to: peer)
                         await #expect(throws: NodeError.self) {
                             while true {
-                                try await stuck.write(ByteBuffer(repeating: 0, count: 65_536), deadline: .milliseconds(100))
+                                try await stuck.write(
+                                    ByteBuffer(repeating: 0, count: 65_536), deadline: .milliseconds(100))
                             }
                         }
                         let waiting = try await dialler.open("/stuck", to: peer)
@@ -47,7 +48,8 @@ extension AttackTests {
                         ratios = (median(pingAfter) / median(pingBefore), median(echoAfter) / median(echoBefore))
                         print(
                             String(
-                                format: "unread stream, %@, attempt %d: ping %.0f -> %.0f us (%.2f), 16 KiB echo %.0f -> %.0f us (%.2f)",
+                                format:
+                                    "unread stream, %@, attempt %d: ping %.0f -> %.0f us (%.2f), 16 KiB echo %.0f -> %.0f us (%.2f)",
                                 security.rawValue, attempt, median(pingBefore), median(pingAfter), ratios.ping,
                                 median(echoBefore), median(echoAfter), ratios.echo))
                         if ratios.ping <= 1.5, ratios.echo <= 1.5 { break }

@@ -261,6 +261,9 @@ package struct YamuxMachine: Sendable {
     }
 
     private mutating func act(on header: YamuxHeader, at now: Instant) throws(ConnectionViolation) -> OnReceive {
+        guard control.readableBytes <= limits.controlBytesMax else {
+            throw .flood("streams opened and reset, without reading the answers")
+        }
         switch header.kind {
         case .ping:
             guard header.stream == 0 else { throw .multiplexer("a ping on a stream") }
