@@ -111,6 +111,8 @@ extension AttackTests {
                     return sent
                 }
                 #expect(try await scene.victim.hasClosed(for: "flood"))
+                // A link's and a core's output, and what one read brings; not what was demanded.
+                #expect(figures.memoryGrowth <= 8 << 20)
                 Scene.expectHolds(
                     "attack_07 \(security.rawValue) \(demand.rawValue)", figures, "\(outcome >> 10) KiB sent in all")
             }
