@@ -55,7 +55,8 @@ final class RawPeer {
             layer = .noise(RecordLayer(session))
             try open(leftover)
         case .tls:
-            layer = .tls(try TLSEngine(context: TLSContext(identity: identity), direction: direction, expectedPeer: nil))
+            layer = .tls(
+                try TLSEngine(context: TLSContext(identity: identity), direction: direction, expectedPeer: nil))
             try shakeHandsOverTLS(direction)
         }
     }

@@ -40,7 +40,9 @@ final class RawSocket {
         let isBound = Self.withName(source.address, 0) { bind(descriptor, $0, $1) }
         guard isBound == 0 else { throw Mishap("bind: \(String(cString: strerror(errno)))") }
         let isConnected = Self.withName(Source.own.address, port) { connect(descriptor, $0, $1) }
-        guard isConnected == 0 || errno == EINPROGRESS else { throw Mishap("connect: \(String(cString: strerror(errno)))") }
+        guard isConnected == 0 || errno == EINPROGRESS else {
+            throw Mishap("connect: \(String(cString: strerror(errno)))")
+        }
     }
 
     init(adopting descriptor: Int32) {
@@ -103,7 +105,9 @@ final class RawSocket {
         name.sin_addr.s_addr = address.bigEndian
         name.sin_port = port.bigEndian
         return withUnsafePointer(to: &name) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
     }
 }
