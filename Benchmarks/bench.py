@@ -105,13 +105,15 @@ def table(results, facts):
 def main():
     parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", choices=ROWS + ["bulk", []], metavar="ROW")
+    parser.add_argument("rows", nargs="*", metavar="ROW")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--hold", type=int, default=0)
     parser.add_argument("--json")
     parser.add_argument("--us")
     options = parser.parse_args()
+    for row in set(options.rows) - set(ROWS) - {"bulk"}:
+        parser.error("there is no row %s: choose from bulk, %s" % (row, ", ".join(ROWS)))
     scratch = os.path.join(ROOT, os.environ.get("TUTTI_SCRATCH", ".build"), "release")
     us = options.us or "cmd:%s rig" % os.path.join(scratch, "tutti")
     wanted = [r for row in options.rows or ROWS for r in (["bulk-noise", "bulk-tls"] if row == "bulk" else [row])]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 package import TuttiIdentity
-import struct NIOCore.ByteBuffer
+package import struct NIOCore.ByteBuffer
 
 /// What a Noise peer may make us hold.
 package enum NoiseLimits {
@@ -30,15 +30,22 @@ package struct NoiseIdentity: Sendable {
 
     /// - Parameter staticKey: the private X25519 key; any 32 bytes are one.
     package init(_ identity: KeyPair, staticKey: Bytes32) {
-        privateKey = staticKey
-        publicKey = X25519.publicKey(of: staticKey)
+        let message = NoiseIdentity.signedMessage(for: X25519.publicKey(of: staticKey))
         var fields = ByteBuffer()
         fields.writeProtobuf(1, bytes: identity.publicKey.protobuf)
-        fields.writeProtobuf(2, bytes: identity.sign(NoiseIdentity.signedMessage(for: publicKey)))
-        provenKey = fields
+        fields.writeProtobuf(2, bytes: identity.sign(message))
+        self.init(staticKey: staticKey, provenKey: fields)
     }
 
-    static func signedMessage(for staticKey: Bytes32) -> [UInt8] {
+    /// With a proof that was made elsewhere; it is sent as it is, right or wrong.
+    package init(staticKey: Bytes32, provenKey: ByteBuffer) {
+        privateKey = staticKey
+        publicKey = X25519.publicKey(of: staticKey)
+        self.provenKey = provenKey
+    }
+
+    /// What an identity signs to prove that a static key is its own.
+    package static func signedMessage(for staticKey: Bytes32) -> [UInt8] {
         var message = signaturePrefix.withUTF8Buffer { Array($0) }
         staticKey.withUnsafeBytes { message.append(contentsOf: $0) }
         return message

@@ -42,6 +42,10 @@ package enum PeersInput: Sendable {
     case disconnectRequested(PeerID)
     /// Share of one core that work for this connection took lately, in percent.
     case processorUsed(ConnectionID, percent: Int)
+    /// Connections to a protected peer are never closed for the high water.
+    case protectionChanged(PeerID, isProtected: Bool)
+    /// Addresses of a peer that somebody told us; for later dials.
+    case addressesFound(PeerID, [Multiaddr])
 }
 
 /// What PeersCore wants done.
@@ -72,6 +76,8 @@ package struct DialError: Error, Sendable {
         case deadline
         case cancelled
         case refusedByGate
+        /// The peer is this node.
+        case ourselves
         case limit
         case allAttemptsFailed
     }

@@ -20,8 +20,15 @@ package enum ConnectionEvent: Sendable {
     case streamFailed(ConnectionID, StreamID, StreamFault)
     /// A peer opened a stream of a protocol that an application handles.
     case streamArrived(ConnectionID, StreamMailbox)
+    /// How many streams of applications the connection carries. Told when the first comes and when the last is gone.
     case streamsInUse(ConnectionID, count: Int)
     case roundTripMeasured(ConnectionID, Duration)
+    /// Share of one core that the connection took, when it is over `TransportLimits.processorPercentReported` and once
+    /// more when it no longer is; at most once a second.
+    case processorUsed(ConnectionID, percent: Int)
+    /// Last in a batch that carries messages. Nothing is to be done with it: when the batch is let go of, the messages
+    /// count as handled, and a connection that was stopped for them reads on.
+    case receipt(InboxReceipt)
 }
 
 /// Takes batches of events, on any event loop; hops to its own.
@@ -50,6 +57,14 @@ package struct ProtocolTable: Sendable {
         }
     }
 
-    package var entries: [ProtocolID: Entry]
-    package init(entries: [ProtocolID: Entry] = [:]) { self.entries = entries }
+    package var entries: [ProtocolID: Entry] {
+        didSet { names = entries.keys.sorted() }
+    }
+    /// In order. Shared by all connections that hold a copy of this table.
+    package private(set) var names: [ProtocolID]
+
+    package init(entries: [ProtocolID: Entry] = [:]) {
+        self.entries = entries
+        names = entries.keys.sorted()
+    }
 }

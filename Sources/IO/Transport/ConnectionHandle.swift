@@ -1,19 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
-package import NIOCore
+import NIOCore
+import Synchronization
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
+package import struct NIOCore.ByteBuffer
 
-/// STUB: bodies follow on branch `h/transport`; the signatures hold.
-/// A connection seen from other threads. Every call hops to the connection's loop.
+/// A connection seen from other threads. Calls that come before the loop has run share one hop to it.
 package final class ConnectionHandle: Sendable {
     package let id: ConnectionID
     package let remote: Multiaddr
-    package init(id: ConnectionID, remote: Multiaddr) { self.id = id; self.remote = remote }
+    private let driver: ConnectionDriver?
+
+    init(_ driver: ConnectionDriver) {
+        id = driver.id
+        remote = driver.remote
+        self.driver = driver
+    }
+
+    /// A handle without a connection behind it: commands are dropped, streams fail.
+    package init(id: ConnectionID, remote: Multiaddr) {
+        self.id = id
+        self.remote = remote
+        driver = nil
+    }
+
     /// What the node's cores want done; one hop for the whole batch.
-    package func perform(_ commands: [ConnectionCommand]) {}
-    /// An application's stream. Optimistic: writing may start at once; a refusal shows at the first read.
-    package func openStream(_ protocols: [ProtocolID]) async throws -> StreamMailbox { fatalError("stub") }
+    package func perform(_ commands: [ConnectionCommand]) {
+        driver?.enqueue(.perform(commands))
+    }
+
+    /// An application's stream. With one protocol it is optimistic: writing may start at once, and a refusal shows at
+    /// the first read. With several, it returns when one is agreed.
+    /// - Throws: `StreamFailure`, `TransportError` (`.streamLimit`, `.closed`), `CancellationError`.
+    package func openStream(_ protocols: [ProtocolID]) async throws -> StreamMailbox {
+        guard let driver else { throw TransportError(code: .closed, message: "the connection is closed") }
+        let request = StreamRequest(protocols)
+        return try await withTaskCancellationHandler {
+            try await withUnsafeThrowingContinuation { continuation in
+                request.begin(continuation)
+                driver.enqueue(.open(request))
+            }
+        } onCancel: {
+            request.fail(CancellationError())
+        }
+    }
 }
 
 package enum ConnectionCommand: Sendable {
@@ -27,30 +58,78 @@ package enum ConnectionCommand: Sendable {
     case setProtocols(ProtocolTable)
 }
 
-/// STUB. One stream between a connection's loop and an application's tasks.
-package final class StreamMailbox: Sendable {
-    package let connection: ConnectionID
-    package let id: StreamID
-    package let peer: PeerID
-    package let protocolID: ProtocolID
-    package init(connection: ConnectionID, id: StreamID, peer: PeerID, protocolID: ProtocolID) {
-        self.connection = connection
-        self.id = id
-        self.peer = peer
-        self.protocolID = protocolID
+/// An application's wish for a stream, answered once.
+final class StreamRequest: Sendable {
+    private enum State {
+        case created
+        case waiting(UnsafeContinuation<StreamMailbox, any Error>)
+        case answered
+        /// Cancelled before the wait began.
+        case failed(any Error)
     }
-    /// All bytes that have arrived, in order; nil after the peer's half-close. Reading re-credits the peer's window.
-    /// Cancelling resets the stream. One reader at a time.
-    /// - Throws: `StreamFailure`.
-    package func read() async throws -> [ByteBuffer]? { nil }
-    /// Queues the bytes; suspends while more than `sendQueueHighWater` are queued.
-    package func write(_ bytes: ByteBuffer) async throws {}
-    /// Half-close: the peer reads to the end; we may go on reading.
-    package func closeWriting() {}
-    package func reset() {}
-}
 
-package struct StreamFailure: Error, Sendable {
-    package let fault: StreamFault
-    package init(_ fault: StreamFault) { self.fault = fault }
+    let protocols: [ProtocolID]
+    private let state = Mutex(State.created)
+
+    init(_ protocols: [ProtocolID]) {
+        self.protocols = protocols
+    }
+
+    func begin(_ continuation: UnsafeContinuation<StreamMailbox, any Error>) {
+        let failure = state.withLock { state -> (any Error)? in
+            switch state {
+            case .created:
+                state = .waiting(continuation)
+                return nil
+            case .failed(let error):
+                state = .answered
+                return error
+            case .waiting, .answered:
+                assertionFailure("a request is begun once")
+                return nil
+            }
+        }
+        if let failure { continuation.resume(throwing: failure) }
+    }
+
+    /// False when nobody waits any more; the mailbox, let go of, then resets its stream.
+    @discardableResult
+    func succeed(_ mailbox: StreamMailbox) -> Bool {
+        guard let continuation = take() else { return false }
+        continuation.resume(returning: mailbox)
+        return true
+    }
+
+    func fail(_ error: any Error) {
+        let continuation = state.withLock { state -> UnsafeContinuation<StreamMailbox, any Error>? in
+            switch state {
+            case .created:
+                state = .failed(error)
+                return nil
+            case .waiting(let continuation):
+                state = .answered
+                return continuation
+            case .answered, .failed:
+                return nil
+            }
+        }
+        continuation?.resume(throwing: error)
+    }
+
+    var isWanted: Bool {
+        state.withLock { state in
+            switch state {
+            case .created, .waiting: true
+            case .answered, .failed: false
+            }
+        }
+    }
+
+    private func take() -> UnsafeContinuation<StreamMailbox, any Error>? {
+        state.withLock { state in
+            guard case .waiting(let continuation) = state else { return nil }
+            state = .answered
+            return continuation
+        }
+    }
 }

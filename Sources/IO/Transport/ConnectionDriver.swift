@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import Synchronization
+import TuttiBase
+import TuttiConnection
+import TuttiIdentity
+
+/// Does the I/O of one `ConnectionCore`: bytes from its link go in, effects come out, output goes to the link.
+///
+/// Everything happens in turns. A turn begins with a read, an errand from another thread, a writable link or the timer;
+/// then effects are drained, streams' bytes and events are handed on in one batch each, and output is produced while the
+/// link takes it, up to `turnBytesMax`. What is left then waits until the loop has looked at other sockets. It does not
+/// decide anything about peers, and knows nothing of sockets (`ByteLink`).
+///
+/// ```
+/// new --accepted--> awaitingAdmission --admit--> running --established--> established --closed--> lingering --> ended
+/// new --dialled--> running                                              any --link gone--> ended
+/// ```
+///
+/// Invariants: one `.accepted` and one `.closed` for an inbound connection; `.established` then `.closed`, or one
+/// `.dialFailed`, for an outbound one. After `ended` the driver holds no link, core, stream or timer, whoever holds it.
+///
+/// `@unchecked Sendable`: confined to `loop`; other threads use only the immutable properties and `enqueue`.
+final class ConnectionDriver: @unchecked Sendable {
+    private enum Phase {
+        case new
+        case awaitingAdmission(until: Instant)
+        case running
+        case established
+        case lingering(until: Instant, CloseReason)
+        case ended(CloseReason)
+    }
+
+    private struct Pauses: OptionSet {
+        let rawValue: UInt8
+        /// The node has too many of our messages.
+        static let inbox = Pauses(rawValue: 1)
+        /// The peer has too many of the node's messages to read.
+        static let unsent = Pauses(rawValue: 2)
+    }
+
+    let id: ConnectionID
+    let direction: Direction
+    let remote: Multiaddr
+    let loop: any EventLoop
+    private let environment: DriverEnvironment
+    private let scratch: LoopScratch
+    private let errands = Mutex<[Errand]>([])
+
+    private var phase = Phase.new
+    private var link: (any ByteLink)?
+    /// The core and its streams; nil before admission and after the end.
+    private var table: StreamTable?
+    private var tls: TLSEngine?
+    /// TLS has failed: what the core would still say can't be said.
+    private var isMute = false
+    private var dial: DialPlan?
+    private var protocols: ProtocolTable
+    private var hasToldOfStreams = false
+
+    // One turn.
+    private var isInTurn = false
+    private var isFinishing = false
+    private var now = Instant.zero
+    private var events: [ConnectionEvent] = []
+    private var needsFlush = false
+    private var closing: CloseReason?
+    private var linkEnd: (failure: String?, isPending: Bool) = (nil, false)
+
+    // Between turns.
+    private var isContinuationQueued = false
+    private var timer: DriverTimer?
+    private var armedAt: Instant?
+    private var pauses: Pauses = []
+    private var pausedUntil = Instant.distantFuture
+    private var inbox: InboxMeter?
+    private var sentSinceCount = 0
+    private var meter: ProcessorMeter
+
+    init(
+        id: ConnectionID, direction: Direction, remote: Multiaddr, loop: any EventLoop, scratch: LoopScratch,
+        environment: DriverEnvironment, protocols: ProtocolTable, dial: DialPlan?
+    ) {
+        self.id = id
+        self.direction = direction
+        self.remote = remote
+        self.loop = loop
+        self.scratch = scratch
+        self.environment = environment
+        self.protocols = protocols
+        self.dial = dial
+        meter = ProcessorMeter(at: .zero)
+    }
+
+    // MARK: From any thread
+
+    func enqueue(_ errand: Errand) {
+        let isFirst = errands.withLock { queue in
+            queue.append(errand)
+            return queue.count == 1
+        }
+        if isFirst { loop.execute { self.runErrands() } }
+    }
+
+    // MARK: From the link
+
+    /// The byte stream is there. An accepted one is not read before the node admits it.
+    func linkStarted(_ link: any ByteLink) {
+        guard case .new = phase else {
+            assertionFailure("a connection has one link")
+            return
+        }
+        self.link = link
+        startTurn()
+        meter = ProcessorMeter(at: now)
+        switch direction {
+        case .inbound:
+            phase = .awaitingAdmission(until: now + environment.limits.admissionTimeout)
+            events.append(.accepted(ConnectionHandle(self)))
+        case .outbound:
+            if environment.dials.driven(id, self) { begin() } else { close(.local) }
+        }
+        finishTurn()
+    }
+
+    /// `linkReadCompleted` follows in the same turn of the loop.
+    func linkReceived(_ bytes: consuming ByteBuffer) {
+        guard let table else { return }
+        startTurn()
+        table.readBegan()
+        if tls == nil {
+            table.box.core.receive(bytes, at: now)
+        } else {
+            receiveThroughTLS(bytes)
+        }
+        drainEffects()
+    }
+
+    func linkReadCompleted() {
+        guard !isFinishing else { return }
+        startTurn()
+        finishTurn()
+    }
+
+    func linkWritabilityChanged() {
+        // The link may call back out of our own flush; the turn under way looks at it again.
+        guard !isInTurn, table != nil else { return }
+        startTurn()
+        finishTurn()
+    }
+
+    /// The byte stream has ended; `failure` is nil when the peer ended it in order.
+    func linkEnded(_ failure: String?) {
+        guard !isInTurn else {
+            linkEnd = (failure, true)
+            return
+        }
+        link?.close()
+        link = nil
+        switch phase {
+        case .new, .ended:
+            break
+        case .lingering(_, let reason):
+            end(reason)
+        case .awaitingAdmission:
+            startTurn()
+            close(failure.map { .transport($0, .negotiate) } ?? .remote)
+            finishTurn()
+        case .running, .established:
+            startTurn()
+            let wasCut = tls.map { !$0.hasEnded } ?? false
+            table?.box.core.transportEnded(failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+            finishTurn()
+        }
+    }
+
+    // MARK: From the loop
+
+    func timerFired() {
+        guard let armed = armedAt else { return }
+        let time = currentInstant()
+        // An earlier timer was set after this one; it has done this one's work.
+        guard time >= armed else { return }
+        armedAt = nil
+        startTurn()
+        if time >= ownDeadline { ownDeadlinePassed() }
+        if let table, let next = table.box.core.nextTimeout, time >= next { table.box.core.handleTimeout(at: time) }
+        finishTurn()
+    }
+
+    private func runErrands() {
+        var batch: [Errand] = []
+        errands.withLock { swap(&batch, &$0) }
+        startTurn()
+        for errand in batch {
+            switch errand {
+            case .perform(let commands): for command in commands { perform(command) }
+            case .serve(let pipe): table?.serve(pipe, at: now)
+            case .open(let request): open(request)
+            case .resumeReading: resume(.inbox)
+            }
+        }
+        finishTurn()
+    }
+
+    private func continueOutput() {
+        isContinuationQueued = false
+        guard table != nil else { return }
+        startTurn()
+        finishTurn()
+    }
+
+    // MARK: A turn
+
+    private func currentInstant() -> Instant {
+        Instant(nanoseconds: Int64(clamping: loop.now.uptimeNanoseconds))
+    }
+
+    private func startTurn() {
+        guard !isInTurn else { return }
+        loop.assertInEventLoop()
+        isInTurn = true
+        now = currentInstant()
+    }
+
+    private func finishTurn() {
+        isFinishing = true
+        drainEffects()
+        deliver()
+        pump()
+        table?.settleWriters()
+        if pauses.contains(.unsent) { resumeIfRead() }
+        tellStreamsInUse()
+        deliver()
+        if let reason = closing {
+            closing = nil
+            finish(reason)
+        }
+        arm()
+        account()
+        isFinishing = false
+        isInTurn = false
+        if linkEnd.isPending {
+            let failure = linkEnd.failure
+            linkEnd = (nil, false)
+            linkEnded(failure)
+        }
+    }
+
+    private func drainEffects() {
+        while let table, let effect = table.box.core.nextEffect() { handle(effect, table) }
+    }
+
+    /// One batch of what this turn has brought so far.
+    private func deliver() {
+        if let table {
+            let (batch, messageBytes) = table.takeEvents()
+            if !batch.isEmpty { events.append(contentsOf: batch) }
+            if messageBytes > 0 {
+                let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
+                inbox = meter
+                events.append(.receipt(InboxReceipt(meter, bytes: messageBytes)))
+                if meter.handedOver(messageBytes, by: self) { pause(.inbox) }
+            }
+        }
+        guard !events.isEmpty else { return }
+        var batch: [ConnectionEvent] = []
+        swap(&batch, &events)
+        environment.owner.receive(batch)
+    }
+
+    /// Produces and writes while the link takes it. A closing connection has one last chunk, whatever the link says.
+    private func pump() {
+        guard let link, let table else { return }
+        var budget = environment.limits.turnBytesMax
+        while link.isWritable || (closing != nil && budget == environment.limits.turnBytesMax) {
+            guard budget > 0 else {
+                queueContinuation()
+                break
+            }
+            let count = produceChunk(table, to: link, bytesMax: min(budget, environment.limits.chunkBytesMax))
+            drainEffects()
+            guard count > 0 else { break }
+            budget -= count
+        }
+        if needsFlush {
+            needsFlush = false
+            link.flush()
+        }
+    }
+
+    private func produceChunk(_ table: StreamTable, to link: any ByteLink, bytesMax: Int) -> Int {
+        var chunk = scratch.take()
+        _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
+        let count = chunk.readableBytes
+        if count == 0 || isMute {
+            scratch.putBack(chunk)
+            return count
+        }
+        if let tls {
+            var sealed = ByteBuffer()
+            do throws(ConnectionViolation) {
+                try tls.seal(&chunk, into: &sealed)
+                link.write(sealed)
+                needsFlush = true
+            } catch {
+                isMute = true
+                table.box.core.tlsFailed(error, at: now)
+            }
+        } else if count <= environment.limits.chunkBytesMax / 4 {
+            // A peer that doesn't read must not make a few bytes hold a large buffer.
+            link.write(ByteBuffer(copying: chunk))
+            needsFlush = true
+        } else {
+            link.write(chunk)
+            link.flush()
+            needsFlush = false
+        }
+        scratch.putBack(chunk)
+        return count
+    }
+
+    /// A plain `execute` would run before the loop looks at its sockets again, and starve them.
+    private func queueContinuation() {
+        guard !isContinuationQueued else { return }
+        isContinuationQueued = true
+        loop.scheduleTask(in: .microseconds(5)) { self.continueOutput() }
+    }
+
+    private func tellStreamsInUse() {
+        guard let table, case .established = phase, (table.applicationCount > 0) != hasToldOfStreams else { return }
+        hasToldOfStreams.toggle()
+        events.append(.streamsInUse(id, count: table.applicationCount))
+    }
+
+    private func account() {
+        let time = currentInstant()
+        guard
+            let percent = meter.turnEnded(
+                from: now, to: time, threshold: environment.limits.processorPercentReported)
+        else { return }
+        guard case .established = phase else { return }
+        environment.owner.receive([.processorUsed(id, percent: percent)])
+    }
+
+    // MARK: Time
+
+    private var ownDeadline: Instant {
+        switch phase {
+        case .awaitingAdmission(let until): until
+        case .lingering(let until, _): until
+        case .running, .established: pausedUntil
+        case .new, .ended: .distantFuture
+        }
+    }
+
+    private func ownDeadlinePassed() {
+        switch phase {
+        case .awaitingAdmission: close(.timeout(.negotiate))
+        case .lingering(_, let reason): end(reason)
+        case .running, .established: table?.box.core.close(at: now)
+        case .new, .ended: break
+        }
+    }
+
+    /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
+    /// cancellation.
+    private func arm() {
+        let next = min(table?.box.core.nextTimeout ?? .distantFuture, ownDeadline)
+        guard next < armedAt ?? .distantFuture else { return }
+        let timer = self.timer ?? DriverTimer(self)
+        self.timer = timer
+        armedAt = next
+        // Fails only when the loop has shut down, and then nothing waits any more.
+        _ = try? loop.scheduleCallback(
+            at: .uptimeNanoseconds(UInt64(clamping: next.nanoseconds)), handler: timer)
+    }
+
+    private func pause(_ reason: Pauses) {
+        guard table != nil, !pauses.contains(reason) else { return }
+        if pauses.isEmpty {
+            pausedUntil = now + environment.limits.pausedTimeout
+            link?.setReading(false)
+        }
+        pauses.insert(reason)
+    }
+
+    private func resume(_ reason: Pauses) {
+        guard pauses.contains(reason) else { return }
+        pauses.remove(reason)
+        guard pauses.isEmpty else { return }
+        pausedUntil = .distantFuture
+        link?.setReading(true)
+    }
+
+    // MARK: Beginning and end
+
+    private func begin() {
+        var configuration = environment.configuration
+        if let dial {
+            configuration.securityProposed = dial.security
+            configuration.limits.handshakeTimeout = min(configuration.limits.handshakeTimeout, dial.deadline - now)
+        }
+        let core = ConnectionCore(
+            direction: direction, door: .plain, configuration: configuration, identity: environment.identity,
+            expectedPeer: dial?.expected, protocols: protocols.names, keySource: environment.keySource, at: now)
+        table = StreamTable(box: CoreBox(core), driver: self, environment: environment, protocols: protocols)
+        phase = .running
+        link?.setReading(true)
+    }
+
+    /// Tells the node and every stream; the link is shut at the turn's end.
+    private func close(_ reason: CloseReason) {
+        guard closing == nil else { return }
+        closing = reason
+        deliver()
+        table?.connectionClosed(reason)
+        switch phase {
+        case .established:
+            events.append(.closed(id, reason))
+        case .new, .awaitingAdmission, .running:
+            events.append(direction == .inbound ? .closed(id, reason) : .dialFailed(id, reason))
+        case .lingering, .ended:
+            break
+        }
+    }
+
+    private func finish(_ reason: CloseReason) {
+        if direction == .outbound { environment.dials.ended(id) }
+        inbox?.forget()
+        guard let link, table != nil else { return end(reason) }
+        if case .timeout = reason { return end(reason) }
+        if let tls {
+            var goodbye = ByteBuffer()
+            tls.closeNotify(into: &goodbye)
+            if goodbye.readableBytes > 0 { link.write(goodbye) }
+        }
+        table = nil
+        tls = nil
+        dial = nil
+        phase = .lingering(until: now + environment.limits.lingerTimeout, reason)
+        link.finishWriting()
+        link.setReading(true)
+    }
+
+    private func end(_ reason: CloseReason) {
+        phase = .ended(reason)
+        table = nil
+        tls = nil
+        dial = nil
+        timer?.driver = nil
+        timer = nil
+        armedAt = nil
+        let last = link
+        link = nil
+        last?.close()
+    }
+
+    // MARK: TLS
+
+    private func startTLS(_ leftover: ByteBuffer) {
+        guard let link, let table else { return }
+        // The agreement on TLS goes out in the clear, before TLS's own first bytes.
+        while produceChunk(table, to: link, bytesMax: environment.limits.chunkBytesMax) > 0 {}
+        do {
+            let engine = try TLSEngine(context: environment.tls, direction: direction, expectedPeer: dial?.expected)
+            tls = engine
+            if direction == .outbound {
+                var hello = ByteBuffer()
+                try engine.start(into: &hello)
+                writeRaw(hello)
+            }
+        } catch {
+            isMute = true
+            table.box.core.tlsFailed(error as? ConnectionViolation ?? .tls("TLS could not be set up"), at: now)
+            return
+        }
+        if leftover.readableBytes > 0 { receiveThroughTLS(leftover) }
+    }
+
+    private func receiveThroughTLS(_ bytes: consuming ByteBuffer) {
+        guard let tls, let table, !isMute else { return }
+        var plaintext = ByteBuffer()
+        var output = ByteBuffer()
+        do throws(ConnectionViolation) {
+            let progress = try tls.receive(&bytes, plaintext: &plaintext, output: &output)
+            writeRaw(output)
+            if case .established(let establishment, let muxer) = progress {
+                table.box.core.tlsEstablished(establishment, muxer: muxer, at: now)
+            }
+            if plaintext.readableBytes > 0 { table.box.core.receive(plaintext, at: now) }
+            if case .endedByPeer = progress { table.box.core.transportEnded(nil, at: now) }
+        } catch {
+            writeRaw(output)
+            isMute = true
+            table.box.core.tlsFailed(error, at: now)
+        }
+    }
+
+    private func writeRaw(_ bytes: ByteBuffer) {
+        guard bytes.readableBytes > 0, let link else { return }
+        link.write(bytes)
+        needsFlush = true
+    }
+
+    // MARK: Commands and effects
+
+    private func perform(_ command: ConnectionCommand) {
+        switch command {
+        case .admit:
+            if case .awaitingAdmission = phase, closing == nil { begin() }
+        case .close:
+            switch phase {
+            case .awaitingAdmission: close(.local)
+            case .running, .established: table?.box.core.close(at: now)
+            case .new, .lingering, .ended: break
+            }
+        case .openStream(let name, let request):
+            guard let table else { return events.append(.openFailed(id, request: request)) }
+            table.openForCore(name, request: request, at: now)
+        case .send(let stream, let message):
+            sentSinceCount += table?.send(message, on: stream, at: now) ?? 0
+            pauseIfUnread()
+        case .closeWriting(let stream): table?.box.core.closeWriting(stream, at: now)
+        case .resetStream(let stream): table?.reset(stream, at: now)
+        case .setProtocols(let replacement):
+            protocols = replacement
+            table?.protocols = replacement
+            table?.box.core.setProtocols(replacement.names)
+        }
+    }
+
+    private func open(_ request: StreamRequest) {
+        switch phase {
+        case .established where closing == nil: table?.open(request, at: now)
+        case .lingering(_, let reason), .ended(let reason): request.fail(StreamFailure(.connectionClosed(reason)))
+        case .new, .awaitingAdmission, .running, .established:
+            request.fail(StreamFailure(.connectionClosed(closing ?? .local)))
+        }
+    }
+
+    /// The sum over streams is only taken when enough was sent to matter.
+    private func pauseIfUnread() {
+        guard sentSinceCount > environment.limits.unsentBytesMax / 2, let table else { return }
+        sentSinceCount = 0
+        if table.unsentMessageBytes > environment.limits.unsentBytesMax { pause(.unsent) }
+    }
+
+    private func resumeIfRead() {
+        guard let table, table.unsentMessageBytes <= environment.limits.unsentBytesMax / 2 else { return }
+        resume(.unsent)
+    }
+
+    private func handle(_ effect: ConnectionEffect, _ table: StreamTable) {
+        switch effect {
+        case .startTLS(let leftover): startTLS(leftover)
+        case .established(let establishment):
+            phase = .established
+            table.peer = establishment.peer
+            dial = nil
+            if direction == .outbound { environment.dials.ended(id) }
+            events.append(.established(ConnectionHandle(self), establishment, direction))
+        case .streamOpened(let stream, let name, .inbound): table.accept(stream, name, at: now)
+        case .streamOpened(let stream, let name, .outbound): table.opened(stream, name)
+        case .streamData(let stream, let bytes): table.received(bytes, on: stream, at: now)
+        case .streamEnded(let stream): table.ended(stream, at: now)
+        case .streamFailed(let stream, let fault): table.failed(stream, fault)
+        case .streamDrained(let stream): table.drained(stream)
+        case .streamClosed(let stream): table.closed(stream)
+        case .requestWindow(let stream, let bytes): table.windowRequested(bytes, on: stream, at: now)
+        case .releaseWindow(let bytes): table.windowReleased(bytes)
+        case .roundTripMeasured(let duration): events.append(.roundTripMeasured(id, duration))
+        case .closed(let reason): close(reason)
+        case .external: assertionFailure("only a transport with streams of its own has external effects")
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import TuttiBase
+import TuttiConnection
+import TuttiIdentity
+
+/// What all connections of one transport have in common.
+final class DriverEnvironment: Sendable {
+    let identity: KeyPair
+    let configuration: ConnectionConfiguration
+    let limits: TransportLimits
+    let owner: any ConnectionOwner
+    let windows: WindowPool
+    let tls: TLSContext
+    let keySource: KeySource
+    let dials: DialTable
+
+    init(
+        identity: KeyPair, configuration: ConnectionConfiguration, limits: TransportLimits,
+        owner: any ConnectionOwner, windows: WindowPool, tls: TLSContext, keySource: KeySource
+    ) {
+        self.identity = identity
+        self.configuration = configuration
+        self.limits = limits
+        self.owner = owner
+        self.windows = windows
+        self.tls = tls
+        self.keySource = keySource
+        dials = DialTable()
+    }
+}
+
+/// What a connection needs to know of the dial that it comes from.
+struct DialPlan {
+    let expected: PeerID?
+    let security: ProtocolID
+    let deadline: Instant
+}
+
+/// Asked of a connection from other threads.
+enum Errand {
+    case perform([ConnectionCommand])
+    case serve(StreamPipe)
+    case open(StreamRequest)
+    case resumeReading
+}
+
+/// What the event loop's timer holds on to, so that it doesn't keep a closed connection alive.
+///
+/// `@unchecked Sendable`: used on the connection's loop only.
+final class DriverTimer: NIOScheduledCallbackHandler, @unchecked Sendable {
+    var driver: ConnectionDriver?
+
+    init(_ driver: ConnectionDriver) {
+        self.driver = driver
+    }
+
+    func handleScheduledCallback(eventLoop: some EventLoop) {
+        driver?.timerFired()
+    }
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import TuttiBase
+import TuttiConnection
+import TuttiIdentity
+
+/// The streams of one connection: who owns each, and what its owner is to be told after this turn.
+///
+/// Belongs to a `ConnectionDriver` and lives on its loop, from the connection's admission to its end. It gathers events
+/// and slices; the driver hands them on once per turn.
+///
+/// A stream that is not in the table is over for its owner; what still comes of it is a legal late event and dropped.
+final class StreamTable {
+    let box: CoreBox
+    private unowned let driver: ConnectionDriver
+    private let environment: DriverEnvironment
+    private let connection: ConnectionID
+    private var entries: [StreamID: StreamEntry] = [:]
+    private var grantedWindowBytes = 0
+    private(set) var applicationCount = 0
+    var protocols: ProtocolTable
+    /// Known once the connection is established.
+    var peer: PeerID?
+
+    // Gathered in this turn.
+    var events: [ConnectionEvent] = []
+    private(set) var messageBytes = 0
+    private var touched: [StreamPipe] = []
+    private var written: [StreamPipe] = []
+    /// Numbers the reads, so that a mailbox knows how many read buffers its slices keep alive.
+    private var bufferNumber: UInt64 = 0
+
+    init(box: CoreBox, driver: ConnectionDriver, environment: DriverEnvironment, protocols: ProtocolTable) {
+        self.box = box
+        self.driver = driver
+        self.environment = environment
+        self.protocols = protocols
+        connection = driver.id
+    }
+
+    // MARK: Of the turn
+
+    func readBegan() {
+        bufferNumber &+= 1
+    }
+
+    /// Hands arrived bytes to their mailboxes and gives out what is to be told to the node.
+    func takeEvents() -> (events: [ConnectionEvent], messageBytes: Int) {
+        if !touched.isEmpty {
+            for pipe in touched { pipe.publish() }
+            touched = []
+        }
+        guard !events.isEmpty else { return ([], 0) }
+        var batch: [ConnectionEvent] = []
+        swap(&batch, &events)
+        defer { messageBytes = 0 }
+        return (batch, messageBytes)
+    }
+
+    /// After output was produced: writers whose bytes have gone out may go on.
+    func settleWriters() {
+        guard !written.isEmpty else { return }
+        for pipe in written { pipe.settle(queuedBytes: box.core.queuedBytes(on: pipe.stream)) }
+        written = []
+    }
+
+    /// What the peer has not read of the node's own messages.
+    var unsentMessageBytes: Int {
+        entries.reduce(0) { sum, item in
+            item.value.isApplication ? sum : sum + box.core.queuedBytes(on: item.key)
+        }
+    }
+
+    // MARK: What owners ask for
+
+    func openForCore(_ name: ProtocolID, request: UInt64, at now: Instant) {
+        guard let stream = box.core.openStream([name], at: now) else {
+            events.append(.openFailed(connection, request: request))
+            return
+        }
+        let bytesMax: Int
+        if case .core(let limit) = protocols.entries[name]?.owner {
+            bytesMax = limit
+        } else {
+            bytesMax = environment.limits.messageBytesMax
+        }
+        entries[stream] = StreamEntry(
+            owner: .opening(request: request, messageBytesMax: bytesMax), protocolID: name, direction: .outbound)
+    }
+
+    func open(_ request: StreamRequest, at now: Instant) {
+        guard request.isWanted else { return }
+        guard let peer else {
+            return request.fail(TransportError(code: .closed, message: "the connection is not established"))
+        }
+        guard let stream = box.core.openStream(request.protocols, at: now) else {
+            let message = "the connection has as many open streams as it may: close some, or wait"
+            return request.fail(TransportError(code: .streamLimit, message: message))
+        }
+        applicationCount += 1
+        guard request.protocols.count == 1, let name = request.protocols.first else {
+            entries[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
+            return
+        }
+        let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+        entries[stream] = StreamEntry(owner: .application(pipe), protocolID: name, direction: .outbound)
+        request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+    }
+
+    /// The bytes queued for it, framed.
+    func send(_ message: ByteBuffer, on stream: StreamID, at now: Instant) -> Int {
+        guard entries[stream] != nil else { return 0 }
+        var framed = ByteBufferAllocator().buffer(capacity: message.readableBytes + Varint.bytesMax)
+        framed.writeDelimited(message)
+        box.core.send(framed, on: stream, at: now)
+        return framed.readableBytes
+    }
+
+    func reset(_ stream: StreamID, at now: Instant) {
+        guard entries[stream] != nil else { return }
+        box.core.reset(stream, at: now)
+        forget(stream)
+    }
+
+    /// What a mailbox wants.
+    func serve(_ pipe: StreamPipe, at now: Instant) {
+        let work = pipe.takeWork()
+        let stream = pipe.stream
+        guard entries[stream] != nil else { return }
+        if work.resets {
+            reset(stream, at: now)
+            return pipe.fail(.reset)
+        }
+        if work.consumed > 0 { box.core.consumed(work.consumed, on: stream, at: now) }
+        for bytes in work.outgoing { box.core.send(bytes, on: stream, at: now) }
+        if !work.outgoing.isEmpty { written.append(pipe) }
+        if work.closesWriting { box.core.closeWriting(stream, at: now) }
+        if work.discards { entries[stream]?.owner = .abandoned }
+    }
+
+    // MARK: What the core says
+
+    func accept(_ stream: StreamID, _ name: ProtocolID, at now: Instant) {
+        guard let entry = protocols.entries[name], let peer, hasRoom(for: name, entry.inboundMax) else {
+            box.core.reset(stream, at: now)
+            return
+        }
+        let owner: StreamEntry.Owner
+        switch entry.owner {
+        case .core(let bytesMax):
+            owner = .core(MessageReader(bytesMax: bytesMax))
+            events.append(.streamOpened(connection, stream, name, .inbound, request: nil))
+        case .ping:
+            owner = .ping(PingEcho())
+        case .application:
+            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            owner = .application(pipe)
+            applicationCount += 1
+            let mailbox = StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe)
+            events.append(.streamArrived(connection, mailbox))
+        }
+        entries[stream] = StreamEntry(owner: owner, protocolID: name, direction: .inbound)
+    }
+
+    private func hasRoom(for name: ProtocolID, _ inboundMax: Int) -> Bool {
+        guard inboundMax < environment.configuration.limits.streamsInboundMax else { return true }
+        let open = entries.values.reduce(0) { count, other in
+            other.direction == .inbound && other.protocolID == name ? count + 1 : count
+        }
+        return open < inboundMax
+    }
+
+    func opened(_ stream: StreamID, _ name: ProtocolID) {
+        guard let peer, let owner = entries[stream]?.owner else { return }
+        switch owner {
+        case .opening(let request, let bytesMax):
+            entries[stream]?.owner = .core(MessageReader(bytesMax: bytesMax))
+            events.append(.streamOpened(connection, stream, name, .outbound, request: request))
+        case .choosing(let request):
+            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            entries[stream]?.owner = .application(pipe)
+            entries[stream]?.protocolID = name
+            // When nobody waits any more, the mailbox is let go of at once, and that resets the stream.
+            request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+        case .application, .abandoned, .core, .ping:
+            break
+        }
+    }
+
+    func received(_ bytes: consuming ByteBuffer, on stream: StreamID, at now: Instant) {
+        guard let owner = entries[stream]?.owner else { return }
+        let count = bytes.readableBytes
+        switch owner {
+        case .application(let pipe):
+            let isFirst = pipe.collect(bytes, ofBuffer: bufferNumber, heldMax: environment.limits.heldBuffersMax)
+            if isFirst { touched.append(pipe) }
+        case .abandoned:
+            reset(stream, at: now)
+        case .core(let reader):
+            do throws(DecodeError) {
+                try reader.receive(bytes) { message in
+                    messageBytes += message.readableBytes
+                    events.append(.message(connection, stream, message))
+                }
+                box.core.consumed(count, on: stream, at: now)
+            } catch {
+                reset(stream, at: now)
+                events.append(.streamFailed(connection, stream, .negotiation(error)))
+            }
+        case .ping(let echo):
+            guard box.core.queuedBytes(on: stream) + count <= environment.limits.pingUnsentBytesMax else {
+                return reset(stream, at: now)
+            }
+            let blocks = echo.receive(bytes)
+            if blocks.readableBytes > 0 { box.core.send(blocks, on: stream, at: now) }
+            box.core.consumed(count, on: stream, at: now)
+        case .opening, .choosing:
+            // The core gives no data before the protocol is agreed.
+            break
+        }
+    }
+
+    func ended(_ stream: StreamID, at now: Instant) {
+        guard let owner = entries[stream]?.owner else { return }
+        switch owner {
+        case .application(let pipe): pipe.end()
+        case .core(let reader):
+            if reader.isBetweenMessages {
+                events.append(.streamEnded(connection, stream))
+            } else {
+                reset(stream, at: now)
+                events.append(.streamFailed(connection, stream, .negotiation(.truncated("message"))))
+            }
+        case .ping: box.core.closeWriting(stream, at: now)
+        case .abandoned, .opening, .choosing: break
+        }
+    }
+
+    func drained(_ stream: StreamID) {
+        guard case .application(let pipe) = entries[stream]?.owner else { return }
+        pipe.settle(queuedBytes: box.core.queuedBytes(on: stream))
+    }
+
+    /// Both directions ended in order.
+    func closed(_ stream: StreamID) {
+        if case .application(let pipe) = entries[stream]?.owner { pipe.finish() }
+        forget(stream)
+    }
+
+    func failed(_ stream: StreamID, _ fault: StreamFault) {
+        guard let owner = entries[stream]?.owner else { return }
+        forget(stream)
+        switch owner {
+        case .application(let pipe): pipe.fail(fault)
+        case .choosing(let request): request.fail(StreamFailure(fault))
+        case .opening(let request, _): events.append(.openFailed(connection, request: request))
+        case .core: events.append(.streamFailed(connection, stream, fault))
+        case .abandoned, .ping: break
+        }
+    }
+
+    func windowRequested(_ bytes: Int, on stream: StreamID, at now: Instant) {
+        guard environment.windows.take(bytes) else { return }
+        grantedWindowBytes += bytes
+        box.core.grantWindow(bytes, on: stream, at: now)
+    }
+
+    func windowReleased(_ bytes: Int) {
+        // Never more than was granted, so that an error elsewhere can't fill the pool.
+        let released = min(bytes, grantedWindowBytes)
+        grantedWindowBytes -= released
+        environment.windows.give(released)
+    }
+
+    /// The connection is over. Applications are told here; the node hears it of the connection as a whole.
+    func connectionClosed(_ reason: CloseReason) {
+        let last = entries
+        entries = [:]
+        applicationCount = 0
+        for entry in last.values {
+            switch entry.owner {
+            case .application(let pipe): pipe.fail(.connectionClosed(reason))
+            case .choosing(let request): request.fail(StreamFailure(.connectionClosed(reason)))
+            case .abandoned, .opening, .core, .ping: break
+            }
+        }
+        environment.windows.give(grantedWindowBytes)
+        grantedWindowBytes = 0
+    }
+
+    private func forget(_ stream: StreamID) {
+        guard let entry = entries.removeValue(forKey: stream) else { return }
+        if entry.isApplication { applicationCount -= 1 }
+        // A dictionary keeps its largest table; an idle connection should not.
+        if entries.isEmpty { entries = [:] }
+    }
+}

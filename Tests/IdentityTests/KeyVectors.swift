@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+import TuttiIdentity
+
+/// Keys of the libp2p peer-ids specification (its test vectors), with signatures over ``message`` that another
+/// implementation (the Python package `cryptography`) made with their private halves.
+enum KeyVectors {
+    static let message = Array("tutti: signed by another implementation".utf8)
+
+    static let ed25519Public = hex(
+        """
+        080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e
+        """)
+
+    static let ed25519Signature = hex(
+        """
+        d7934803670e3d6e05daca9b082266ba8e2f5b4483e6f314c86d89f58c4d63c90efbe67130b642d76265b1e621cbddadc3b89fec9a7a996b\
+        13d56dbe3109810b
+        """)
+
+    static let secp256k1Public = hex(
+        """
+        08021221037777e994e452c21604f91de093ce415f5432f701dd8cd1a7a6fea0e630bfca99
+        """)
+
+    static let secp256k1Signature = hex(
+        """
+        3046022100823d2c6a91d261bc39059a173e7ff35e683f01846308c8e3ddae840a3803ee5a022100b72ca68d327d7faa5bfdd0946b4ff851\
+        ea11d3d5c6808e09683c6a7e357286dd
+        """)
+
+    static let ecdsaPublic = hex(
+        """
+        0803125b3059301306072a8648ce3d020106082a8648ce3d03010703420004de3d300fa36ae0e8f5d530899d83abab44abf3161f162a4bc9\
+        01d8e6ecda020e8b6d5f8da30525e71d6851510c098e5c47c646a597fb4dcec034e9f77c409e62
+        """)
+
+    static let ecdsaSignature = hex(
+        """
+        304502201178f2248dddebb69424381fd1578994959a24265c47a72ce1978951404cbde6022100e151c86b5971960b376b628841a9cc7029\
+        6c86f62ffba0bae038956afb610aa1
+        """)
+
+    static let rsaPublic = hex(
+        """
+        080012a60430820222300d06092a864886f70d01010105000382020f003082020a0282020100e1beab071d08200bde24eef00d049449b077\
+        70ff9910257b2d7d5dda242ce8f0e2f12e1af4b32d9efd2c090f66b0f29986dbb645dae9880089704a94e5066d594162ae6ee8892e6ec707\
+        01db0a6c445c04778eb3de1293aa1a23c3825b85c6620a2bc3f82f9b0c309bc0ab3aeb1873282bebd3da03c33e76c21e9beb172fd44c9e43\
+        be32e2c99827033cf8d0f0c606f4579326c930eb4e854395ad941256542c793902185153c474bed109d6ff5141ebf9cd256cf58893a37f83\
+        729f97e7cb435ec679d2e33901d27bb35aa0d7e20561da08885ef0abbf8e2fb48d6a5487047a9ecb1ad41fa7ed84f6e3e8ecd5d98b3982d2\
+        a901b4454991766da295ab78822add5612a2df83bcee814cf50973e80d7ef38111b1bd87da2ae92438a2c8cbcc70b31ee319939a3b9c761d\
+        bc13b5c086d6b64bf7ae7dacc14622375d92a8ff9af7eb962162bbddebf90acb32adb5e4e4029f1c96019949ecfbfeffd7ac1e3fbcc6b616\
+        8c34be3d5a2e5999fcbb39bba7adbca78eab09b9bc39f7fa4b93411f4cc175e70c0a083e96bfaefb04a9580b4753c1738a6a760ae1afd851\
+        a1a4bdad231cf56e9284d832483df215a46c1c21bdf0c6cfe951c18f1ee4078c79c13d63edb6e14feaeffabc90ad317e4875fe648101b086\
+        4097e998f0ca3025ef9638cd2b0caecd3770ab54a1d9c6ca959b0f5dcbc90caeefc4135baca6fd475224269bbe1b0203010001
+        """)
+
+    static let rsaSignature = hex(
+        """
+        a2bbefcfe7814e90bca4ea5c66f252422992ed3e5ce53f50d509560605328e1349f39d4e2f49a8bd0b5d9d6592eceb89c8ec1410d78f7833\
+        2961135847515986dba04cf6aed1e3db05eb40b246b2e4f6e86ac85bba3a28acb1c31c68a4e16be12eb743d30a062e132ceaeb2871fcd44f\
+        734a50c00a9e2a8fb5de2cad8743c7e9980cf1ddd54dd5a61e18b725fa9126ccd0f24463b1369b2c3f60dde2cbdff28329b4290d982dcf92\
+        c466db2b819acd02f2d65fe42866bf86f7ecdd53c323a5bac0b894f0bd359f439d976f9b35c4f4047f50949956fe2205cb96a4d5efd0280d\
+        647ed02f32bebf6c5c74c0e379a3763fa79bd1f340c1aa96ee50380b265fa10da5717dd8e741d93d2ff7620aa461dd30c5cfecc438914f3c\
+        a842d792654e470836fb7f00790b605eb09a543065bdb52160e2bcae0a3bb16e3e0c6d0be082f972a464f0a653537befaced381e33d55635\
+        503dd57588ae8758e02ac09adadb59be42822f4655964d961f9792163dce17a5008c7b39f39ff8193864b14dce21df3bc6caee2846bf643e\
+        4c3edfe5a0912603d5070497b5fd53c46a23da155f447a1a3fe27e95bcdca5d87df566e6d9bdbc2251532e4547df2eb8fe0f957272c3768b\
+        2059fb25b5bf95be51da6097953120f9d7f81e2c785af9479b5c3459755694ff1efc1c71cd5afce400da3895169db939b05ffdcbabbe1a01\
+        69b05801b2ef118a
+        """)
+
+    static let ed25519Private = hex(
+        """
+        080112407e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c\
+        3cacf6010f0e42d474fce27e
+        """)
+
+    /// 2,048 bits, the smallest that is accepted.
+    static let rsa2048Public = hex(
+        """
+        080012a60230820122300d06092a864886f70d01010105000382010f003082010a02820101008e965ab6d14527c6d5b7ec39341fcea4688d\
+        422779c98b87b98baaed40976df77efd72e45bc99b698b51ed3c052c4de1b5e1811c7c63b33ae0c017b2ed49dc6bd4c3b283bec2ef461a40\
+        311ecc38fb15a9243142a2cd05b6d8e9cbdadd0c5395db08e1229fd25e416d7267c735a9fc7be421c5e1c49b21e1ec039b4e7e2edf3a4357\
+        bd64b9fd8766db1f1cfe82e097d63c5574b52717ec373340ba94f563e2c7bb6b9587f11da7afc14e8bfedb46430545b857f1b23cc79d9893\
+        99e59f2f6c54a03e0f43902b2fbed08e2fc743df77ec462b73272b1361a83b68fa06f6c61a58d480a2ad5e33ebe7cf670516ab216a3cbb15\
+        da05ef71a395177cf0f914cb54830203010001
+        """)
+
+    static let rsa2048Signature = hex(
+        """
+        71be0d0d87b8ff03a879e56b448733ce8d36ca6e15618b6be793c2d8519c1dcae59e922592b345e20ced305e5f2731979b8c1c6f53f8e81d\
+        fa210a92f984b3609fe2309048ae6561ca32db060efa18ac310c89a7c9e1a910a63a3c317643156a13118cddbc387c6e5d097df66b875a62\
+        ba477a8bb7f5d00036f4c259411071f3ebe8d78cc9efeaff818b63a9d6e9a035597a115bb4a5c8d7345e78abd537b056ee5ed26eaf321ba0\
+        1c189c7d0bea5f7ecf3cb65ca595a5a74bbc108d621b8acb964933315ca0cc0471b4abab373b16bf1cd0c4b5fba99a3d729c2e89ca45b1c0\
+        d08a0ee5dd7b14d973f3c5cc9462567d4864f1293c87a53a4ed5e821ed1319cd
+        """)
+
+    /// The right key, the wrong padding (PSS) and the wrong hash (SHA-512).
+    static let rsa2048PSSSignature = hex(
+        """
+        3202d34d894b43a158d4c6d955a33bd86999b58c5da52ff6110aab14147de27b43f73a2ad9c4a7bf0133ce007ad0e3e0a0a9d38af7096186\
+        470ca3e116294e5c39876441def917762c8adfca35631cb897eafd0aa11358d4efa5d38e0d296349f084da183234abc862fabce7752558a9\
+        127d6b0f76616c478b5a796186c33dce1caf587eb0b7f2c438178b534b83b9838c2f87eb9c120ab0443eaebd1101831f3293a53ead697270\
+        d0ef20ab8942ed788e0acfbcb2b04f90ded63c5245b36fffb90ee557e0657c96f3d843c266850dd9346c727eb8b309ba7d3fe2101d13d37f\
+        e0dea25199aff0acfee8d16b3ea83ba24f788fd3d224e109a741f888447eb145
+        """)
+
+    static let rsa2048SHA512Signature = hex(
+        """
+        4a6cc351209675a794c65bf2ba56d6d7dce6319287d4c3c43c97a0d4cd766e854c3a2f825fda24aa9a6a4dbc2d1b2bef335ecb4d094d07e1\
+        d4f21e8d852178779fd9fcd2ac64f06a5a3ba1b192f910fbfbb272b482a4439655eb8f30ebd2845f12a487cc2043a8cab8ac65f92155de91\
+        6eac3c0d2824ba79cfae751645b2c5d5d2a388d04a7afe92a654ced191cfc3c5706d13ce344215738433d713ca5934ee85f87f7f621eedb8\
+        d809210c5843d670f95c1e1e54aec833deb68a98f94541f0f9d363f1d9c3200eaee822386d9a15a1ebad3035b5468d7e088432ee813b6c6b\
+        31ad8c9bb144d97d34560e9e3b1a7ebb3e4efac8993f81246f42ae2590752f34
+        """)
+
+    /// 1,024 bits, with a valid signature: refused for its size.
+    static let rsa1024Public = hex(
+        """
+        080012a20130819f300d06092a864886f70d010101050003818d0030818902818100b99809c1b6a49512b029bd7acd92b6dd2856b258e5cb\
+        d9190af3106c23d7dc44e05b4cd04850c97081acbf4a588a8345515c3991c08cbd3f82dc33f5a2819ba91940baf8e71517bb9b903f3181ec\
+        ac00a4a2bbd73b344a28a06571ff1718492625afc00cc55160556ccd8b49d7910250db77087bae1c8f4540678daf2fcd8f590203010001
+        """)
+
+    /// Made by hand with the same package: the record of ``ed25519Public``, sequence 1570215229, with the addresses
+    /// /ip4/192.0.2.1/tcp/4001 and /ip6/2001:db8::1/tcp/8080/ws.
+    static let peerRecordEnvelope = hex(
+        """
+        0a24080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e120203011a540a260024080112201ed1e8fa\
+        e2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e10bdaadeec051a0a0a0804c0000201060fa11a180a162920010db800\
+        0000000000000000000001061f90dd032a40c12b97770b3cd51427410335a59e90c137b57851bb1c947db419e0a3ee3099d4d4182902c265\
+        f8d4fa4b8ae6be0783953175258f6b0475e7094c4fa3bc71bb01
+        """)
+
+    /// The same for ``secp256k1Public``, sequence 7, the first address alone.
+    static let secp256k1Envelope = hex(
+        """
+        0a2508021221037777e994e452c21604f91de093ce415f5432f701dd8cd1a7a6fea0e630bfca99120203011a370a27002508021221037777\
+        e994e452c21604f91de093ce415f5432f701dd8cd1a7a6fea0e630bfca9910071a0a0a0804c0000201060fa12a47304502202994edbb6816\
+        01eaeb0e7d64d4e5247a32125843caa8df0c8c08e296c499991d022100b51ec3fe5fe3453bc42b36d96e7ae50297c62224a6ddf256b8a727\
+        31c2d89415
+        """)
+
+    /// ``ed25519Private`` sealed under "Violoncello é" with N = 2^14 and the salt 00 01 .. 1f.
+    static let sealed = hex(
+        """
+        74757474696b6579010e000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f7ce754d26143c8c1e6d33d32d0bd\
+        ef1c0aef65282b0b08a2435a43ff8dce5e5e9d294c15d84c190a92db775932fdceb77660d96ad1da91e0b49fde2261d18500d9d4ca5faff8\
+        062ee73696d90dfbb59c479f7d6d
+        """)
+
+    static func hex(_ text: String) -> [UInt8] {
+        do {
+            return try BitText.base16.decode(text.utf8, textBytesMax: 1 << 20, "hex")
+        } catch {
+            preconditionFailure("a test vector is not hexadecimal")
+        }
+    }
+}
