@@ -75,6 +75,7 @@ struct Pair {
             dialer.check(isHonest: isHonest, at: now)
             listener.check(isHonest: isHonest, at: now)
         }
+        trace("\(kind), honest: \(isHonest)")
         if isHonest { settle() }
         for end in [dialer, listener] {
             end.close(at: now)
@@ -128,6 +129,7 @@ struct Pair {
     // MARK: Bytes on their way
 
     private mutating func carry(from sender: End, to receiver: End, _ source: inout ByteSource) {
+        trace("carry from \(sender.direction)")
         sender.produce(bytesMax: source.pick([64 * 1_024, 1, 100, 5_000]), at: now)
         if kind == .multiplexed { return receiver.receive(sender.takeExternals(), at: now) }
         var bytes = sender.takeOutbox()
@@ -139,6 +141,7 @@ struct Pair {
     }
 
     private func carryAll() {
+        trace("carry all")
         for (sender, receiver) in [(dialer, listener), (listener, dialer)] {
             sender.produceAll(at: now)
             if kind == .multiplexed {

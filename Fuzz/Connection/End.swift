@@ -37,6 +37,8 @@ final class End {
     let peer: Party
     var core: ConnectionCore
     var streams: [StreamID: Stream] = [:]
+    /// Streams of ours that are gone.
+    var over: [StreamID] = []
     var isEstablished = false
     var closeReason: CloseReason?
     /// Window growths that were asked for and not yet answered.
@@ -79,9 +81,12 @@ final class End {
 
     func act(_ source: inout ByteSource, at now: Instant) {
         let known = streams.keys.sorted()
-        // Now and then a stream that may not exist: late calls are legal.
-        let id = known.isEmpty || source.byte() < 8 ? StreamID(UInt64(source.byte() & 31)) : source.pick(known)
-        switch source.byte() % 12 {
+        // Now and then a stream of ours that is gone: late calls are legal.
+        let gone = known.isEmpty || source.byte() < 8
+        let id = gone ? over.isEmpty ? StreamID(1_001) : source.pick(over) : source.pick(known)
+        let choice = source.byte() % 12
+        trace("\(direction) acts \(choice) on \(id)")
+        switch choice {
         case 0, 1:
             let names = source.byte() < 180 ? [source.pick(protocols)] : [source.pick(protocols), source.pick(protocols)]
             if let opened = core.openStream(names, at: now) {
@@ -96,7 +101,7 @@ final class End {
         case 6:
             core.reset(id, at: now)
             drain(at: now)
-            streams[id] = nil
+            forget(id)
         case 7, 8:
             guard let stream = streams[id] else { return core.consumed(10, on: id, at: now) }
             consume(id, source.bool() ? stream.unconsumed : Int(source.byte()), at: now)
@@ -134,6 +139,7 @@ final class End {
     private func consume(_ id: StreamID, _ countMax: Int, at now: Instant) {
         guard let stream = streams[id] else { return }
         let count = min(countMax, stream.unconsumed)
+        guard count > 0 else { return }
         streams[id]?.unconsumed -= count
         core.consumed(count, on: id, at: now)
         drain(at: now)
@@ -167,6 +173,7 @@ final class End {
     }
 
     func expire(at now: Instant) {
+        trace("\(direction) at \(now)")
         core.handleTimeout(at: now)
         drain(at: now)
         if let next = core.nextTimeout { require(next > now, "after a timeout the next one is later") }
@@ -232,6 +239,7 @@ final class End {
     }
 
     private func handle(_ effect: ConnectionEffect, at now: Instant) {
+        trace("  \(direction) is told \(effect)")
         if case .releaseWindow(let bytes) = effect {
             pool -= bytes
             require(bytes > 0 && pool >= 0, "no more is given back than was granted")
@@ -250,12 +258,12 @@ final class End {
             require(streams[id]?.isAgreed == true && streams[id]?.isEnded == false, "a known stream ends once")
             streams[id]?.isEnded = true
         case .streamFailed(let id, _):
-            streams[id] = nil
+            forget(id)
         case .streamDrained(let id):
             require(streams[id] != nil, "a stream that drained is known")
         case .streamClosed(let id):
             require(streams[id]?.isEnded == true && streams[id]?.isFinishing == true, "a closed stream has ended both ways")
-            streams[id] = nil
+            forget(id)
         case .requestWindow(let id, let bytes):
             require(streams[id] != nil || kind == .hostile, "a stream that may grow is known")
             require(bytes > 0 && bytes < limits.streamWindowMax, "a window grows within its limit")
@@ -269,6 +277,11 @@ final class End {
             require(kind == .multiplexed, "only a transport with streams of its own is asked for them")
             externals.append(external)
         }
+    }
+
+    private func forget(_ id: StreamID) {
+        let isOurs = (id.value & 1 == 1) == (direction == .outbound)
+        if streams.removeValue(forKey: id) != nil, isOurs { over.append(id) }
     }
 
     private func opened(_ id: StreamID, _ name: ProtocolID, _ direction: Direction) {
