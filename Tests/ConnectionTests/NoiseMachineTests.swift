@@ -74,9 +74,9 @@ extension RecordCipher {
 
 @Suite("NoiseMachine")
 struct NoiseMachineTests {
-    /// Computed by a second implementation of Noise XX over the Python packages `hashlib`, `hmac` and `cryptography`, with
-    /// the identity seeds 01…01 (dialer) and 02…02 (listener) and the X25519 keys that our seeded generator draws from
-    /// the seeds 11 and 22: first the static, then the ephemeral one. Both sides offer `/yamux/1.0.0`.
+    /// Computed by a second implementation of Noise XX over the Python packages `hashlib`, `hmac` and `cryptography`,
+    /// with the identity seeds 01…01 (dialer) and 02…02 (listener) and the X25519 keys that our seeded generator draws
+    /// from the seeds 11 and 22: first the static, then the ephemeral one. Both sides offer `/yamux/1.0.0`.
     private static let golden = [
         "00205962ba7f15f836790f2957213c51b2df751b252ac914044c73171123e83bc462",
         """
@@ -140,7 +140,9 @@ struct NoiseMachineTests {
         var whole = NoisePair()
         let lengths = try whole.run().messages.map(\.readableBytes)
         for cut in 0...(lengths.max() ?? 0) {
-            try runSplit { buffer in buffer.readableBytes > cut ? [cut, buffer.readableBytes - cut] : [buffer.readableBytes] }
+            try runSplit { buffer in
+                buffer.readableBytes > cut ? [cut, buffer.readableBytes - cut] : [buffer.readableBytes]
+            }
         }
         try runSplit { Array(repeating: 1, count: $0.readableBytes) }
     }

@@ -89,7 +89,8 @@ struct NoiseRefusalTests {
     func incompletePayload() {
         let noKey = ConnectionViolation.noise(.malformed("Noise identity key (missing)"))
         let noSignature = ConnectionViolation.noise(.malformed("Noise identity signature (missing)"))
-        #expect(refusals(identity { payload, signature in payload.writeProtobuf(2, bytes: signature) }) == [noKey, noKey])
+        #expect(
+            refusals(identity { payload, signature in payload.writeProtobuf(2, bytes: signature) }) == [noKey, noKey])
         #expect(
             refusals(identity { payload, _ in payload.writeProtobuf(1, bytes: Self.stranger.publicKey.protobuf) })
                 == [noSignature, noSignature])

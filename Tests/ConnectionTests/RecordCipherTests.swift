@@ -5,7 +5,8 @@ import TuttiConnection
 
 @Suite("RecordCipher")
 struct RecordCipherTests {
-    private static let key = Bytes32(words: (0x0001_0203_0405_0607, 0x0809_0A0B_0C0D_0E0F, 0x1011_1213_1415_1617, 0x1819_1A1B_1C1D_1E1F))
+    private static let key = Bytes32(
+        words: (0x0001_0203_0405_0607, 0x0809_0A0B_0C0D_0E0F, 0x1011_1213_1415_1617, 0x1819_1A1B_1C1D_1E1F))
     private static let sizes = [0, 1, 15, 16, 17, 63, 64, 65, 1_000, 16_384, 65_519]
 
     private func plaintext(_ count: Int) -> [UInt8] {

@@ -224,7 +224,8 @@ struct DialTests {
     @Test("We don't dial ourselves, by id, by address or by surprise")
     func ourselves() {
         var bench = Bench()
-        #expect(bench.dial(ordered.smaller.peerID, ["/ip4/8.8.8.1/tcp/1"]).effects.rejections[0].error.code == .ourselves)
+        #expect(
+            bench.dial(ordered.smaller.peerID, ["/ip4/8.8.8.1/tcp/1"]).effects.rejections[0].error.code == .ourselves)
         let named = bench.dial(nil, ["/ip4/8.8.8.1/tcp/1/p2p/\(ordered.smaller.peerID)"])
         #expect(named.effects.rejections[0].error.code == .ourselves)
         let blind = bench.dial(nil, ["/ip4/8.8.8.1/tcp/1"])
@@ -262,7 +263,8 @@ struct DialTests {
         var bench = Bench(limits: limits)
         var attempts: [Dialled] = []
         for number in 0..<32 {
-            attempts += bench.dial(key(UInt64(100 + number)).peerID, ["/ip4/8.8.8.1/tcp/\(number + 1)"]).effects.attempts
+            attempts +=
+                bench.dial(key(UInt64(100 + number)).peerID, ["/ip4/8.8.8.1/tcp/\(number + 1)"]).effects.attempts
         }
         #expect(attempts.count == 32)
         let waiting = (0..<3).map { bench.dial(key(UInt64(200 + $0)).peerID, ["/ip4/8.8.9.1/tcp/\($0 + 1)"]) }

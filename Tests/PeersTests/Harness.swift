@@ -86,7 +86,9 @@ struct Bench {
     }
 
     /// An inbound connection that is up.
-    mutating func inbound(_ key: KeyPair, from remote: String = "/ip4/192.0.2.9/tcp/4000") -> (
+    mutating func inbound(
+        _ key: KeyPair, from remote: String = "/ip4/192.0.2.9/tcp/4000"
+    ) -> (
         id: ConnectionID, effects: [PeersEffect]
     ) {
         let (id, first) = accept(from: remote)
@@ -94,7 +96,9 @@ struct Bench {
     }
 
     /// An outbound connection that is up.
-    mutating func outbound(_ key: KeyPair, at text: String = "/ip4/198.51.100.7/tcp/4001") -> (
+    mutating func outbound(
+        _ key: KeyPair, at text: String = "/ip4/198.51.100.7/tcp/4001"
+    ) -> (
         id: ConnectionID, effects: [PeersEffect]
     ) {
         let attempt = dial(key.peerID, [text]).effects.attempts.last?.id ?? ConnectionID(0)

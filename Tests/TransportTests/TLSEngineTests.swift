@@ -53,10 +53,13 @@ final class TLSPair {
     /// Carries all bytes, in parts of at most `partBytesMax`, until both are silent.
     func pump(partBytesMax: Int = .max) throws {
         while toListener.readableBytes > 0 || toDialer.readableBytes > 0 {
-            if var part = toListener.readSlice(length: min(partBytesMax, toListener.readableBytes)), part.readableBytes > 0 {
+            if var part = toListener.readSlice(length: min(partBytesMax, toListener.readableBytes)),
+                part.readableBytes > 0
+            {
                 try feedListener(&part)
             }
-            if var part = toDialer.readSlice(length: min(partBytesMax, toDialer.readableBytes)), part.readableBytes > 0 {
+            if var part = toDialer.readSlice(length: min(partBytesMax, toDialer.readableBytes)), part.readableBytes > 0
+            {
                 try feedDialer(&part)
             }
         }
@@ -112,8 +115,11 @@ struct TLSEngineTests {
             try pair.send("to the listener \(index)", fromDialer: true)
             try pair.send("to the dialer \(index)", fromDialer: false)
             try pair.pump()
-            #expect(pair.listenerPlaintext.readString(length: pair.listenerPlaintext.readableBytes) == "to the listener \(index)")
-            #expect(pair.dialerPlaintext.readString(length: pair.dialerPlaintext.readableBytes) == "to the dialer \(index)")
+            #expect(
+                pair.listenerPlaintext.readString(length: pair.listenerPlaintext.readableBytes)
+                    == "to the listener \(index)")
+            #expect(
+                pair.dialerPlaintext.readString(length: pair.dialerPlaintext.readableBytes) == "to the dialer \(index)")
         }
         guard case .open = pair.dialerProgress, case .open = pair.listenerProgress else {
             Issue.record("both should be open")

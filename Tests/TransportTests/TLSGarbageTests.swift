@@ -117,7 +117,9 @@ struct TLSGarbageTests {
         }
     }
 
-    @Test("Bytes drawn at random never establish and never trap, before, within and after the handshake", arguments: UInt64(0)..<48)
+    @Test(
+        "Bytes drawn at random never establish and never trap, before, within and after the handshake",
+        arguments: UInt64(0)..<48)
     func randomBytes(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         func noise() -> ByteBuffer {
@@ -127,7 +129,9 @@ struct TLSGarbageTests {
                 bytes.writeBytes([[0x14, 0x15, 0x16, 0x17][Int(generator.next() % 4)], 0x03, 0x03])
                 bytes.writeInteger(UInt16(generator.next() % 300))
             }
-            for _ in 0..<(generator.next() % 400) { bytes.writeInteger(UInt8(truncatingIfNeeded: generator.next() >> 13)) }
+            for _ in 0..<(generator.next() % 400) {
+                bytes.writeInteger(UInt8(truncatingIfNeeded: generator.next() >> 13))
+            }
             return bytes
         }
         let fresh = try TLSEngine(context: listener, direction: .inbound, expectedPeer: nil)

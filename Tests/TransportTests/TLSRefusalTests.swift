@@ -17,7 +17,7 @@ struct TLSRefusalTests {
         return contents
     }
 
-    /// What the dialer throws when the listener shows this certificate, and what the listener throws when the dialer does.
+    /// What the dialer throws when the listener shows this certificate, and the listener when the dialer does.
     private func refusals(_ certificate: TLSCertificate) throws -> [ConnectionViolation?] {
         let context = try TLSContext(certificate: certificate, muxers: [.yamux])
         let listening = try TLSPair(listener: context)
@@ -42,6 +42,56 @@ struct TLSRefusalTests {
         let listening = try TLSPair(listenerExpects: expected).refusals()
         #expect(listening.listener == .wrongPeer(expected: expected, actual: TLSPair.dialerKey.peerID))
         #expect(listening.dialer == .tls("SSLV3_ALERT_BAD_CERTIFICATE"))
+    }
+
+    @Test("A dialer that shows no certificate is refused, and so is a listener that has none")
+    func noCertificate() throws {
+        let bare = try TLSContext(certificate: nil, muxers: [.yamux])
+        let dialling = try TLSPair(dialer: bare).refusals()
+        #expect(dialling.listener == .tls("PEER_DID_NOT_RETURN_A_CERTIFICATE"))
+        let listening = try TLSPair(listener: bare)
+        #expect(listening.refusals().dialer != nil)
+        #expect(listening.dialerEstablished == nil && listening.listenerEstablished == nil)
+    }
+
+    @Test("A hello without ALPN, or with names that we don't have, is refused at once by an alert")
+    func noProtocol() throws {
+        func answer(_ change: (inout [UInt8]) -> Void) throws -> (ConnectionViolation?, alert: [UInt8]) {
+            let pair = try TLSPair()
+            try pair.dialer.start(into: &pair.toListener)
+            var hello = Array(pair.toListener.readableBytesView)
+            change(&hello)
+            var changed = ByteBuffer(bytes: hello)
+            do {
+                try pair.feedListener(&changed)
+                return (nil, [])
+            } catch {
+                return (error as? ConnectionViolation, Array(pair.toDialer.readableBytesView))
+            }
+        }
+        func position(of text: String, in hello: [UInt8]) throws -> Int {
+            let wanted = Array(text.utf8)
+            return try #require(hello.indices.first { hello[$0...].starts(with: wanted) })
+        }
+        let unchanged = try answer { _ in }
+        #expect(unchanged.0 == nil)
+        var at = 0
+        let unknown = try answer { hello in
+            for name in ["libp2p", "/yamux"] {
+                at = (try? position(of: name, in: hello)) ?? 0
+                hello[at] ^= 1
+            }
+        }
+        #expect(unknown.0 == .tls("no ALPN protocol in common"))
+        #expect(unknown.alert == [21, 3, 3, 0, 2, 2, 120], "no_application_protocol")
+        // Seven bytes before the first name stands the extension's number; 0x0A10 is nobody's.
+        let none = try answer { hello in
+            at = (try? position(of: "/yamux", in: hello)) ?? 7
+            #expect(hello[(at - 7)...].starts(with: [0, 16]))
+            hello[at - 7] = 0x0A
+        }
+        #expect(none.0 == .tls("no ALPN protocol was offered"))
+        #expect(none.alert == [21, 3, 1, 0, 2, 2, 40], "handshake_failure")
     }
 
     @Test("A certificate that is not valid yet, or no more, is refused")
@@ -77,7 +127,9 @@ struct TLSRefusalTests {
 
     @Test("The libp2p extension may be critical; an unknown critical extension is refused, an unknown other one not")
     func criticalExtensions() throws {
-        func with(_ change: @escaping @Sendable ([TLSCertificate.Contents.Extension]) -> [TLSCertificate.Contents.Extension]) throws -> [ConnectionViolation?] {
+        func with(
+            _ change: @escaping @Sendable ([TLSCertificate.Contents.Extension]) -> [TLSCertificate.Contents.Extension]
+        ) throws -> [ConnectionViolation?] {
             try refusals(
                 TLSCertificate(
                     contents { contents in

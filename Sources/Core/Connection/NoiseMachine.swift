@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// The Noise handshake of one connection: Noise_XX_25519_ChaChaPoly_SHA256 with an empty prologue.

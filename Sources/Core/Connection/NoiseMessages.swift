@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// What a Noise peer may make us hold.
 package enum NoiseLimits {
-    /// A handshake message: 4 KiB, and 2 KiB for an RSA key of 8,192 bits with its signature. Noise itself allows 65,535.
+    /// A handshake message: 4 KiB, and 2 KiB for an RSA key of 8,192 bits with its signature. Noise allows 65,535.
     package static let handshakeFrameBytesMax = 6 * 1024
     /// A transport record with its tag.
     package static let recordBytesMax = 65_535

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CCryptoBoringSSL
 import TuttiBase
+
 import struct NIOCore.ByteBuffer
 
 /// The hash, the chaining key and the handshake cipher of Noise_XX_25519_ChaChaPoly_SHA256.
@@ -56,7 +57,9 @@ struct NoiseSymmetricState {
 
     /// Takes `count` bytes off `message` and decrypts them; nil when there are too few, or they were forged.
     mutating func decryptAndHash(_ message: inout ByteBuffer, count: Int) -> ByteBuffer? {
-        guard let cipher, count >= RecordCipher.tagBytes, var part = message.readSlice(length: count) else { return nil }
+        guard let cipher, count >= RecordCipher.tagBytes, var part = message.readSlice(length: count) else {
+            return nil
+        }
         let before = hash
         part.withUnsafeReadableBytes { mixHash($0) }
         let opened = part.withUnsafeMutableReadableBytes { record in

@@ -53,8 +53,8 @@ package final class RecordCipher {
         seal(plaintext, into: output, authenticating: UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
-    /// Decrypts in place; the plaintext is `record` without its last `tagBytes`. False: forged or damaged, or the nonces
-    /// are used up; the record's bytes are then worthless.
+    /// Decrypts in place; the plaintext is `record` without its last `tagBytes`. False: forged or damaged, or the
+    /// nonces are used up; the record's bytes are then worthless.
     package func open(_ record: UnsafeMutableRawBufferPointer) -> Bool {
         open(record, authenticating: UnsafeRawBufferPointer(start: nil, count: 0))
     }

@@ -20,7 +20,7 @@ package struct PublicKey: Hashable, Sendable {
     /// The key in the form of its kind: PKIX DER (RSA, ECDSA), 32 bytes (Ed25519), 33 bytes compressed (secp256k1).
     package let raw: [UInt8]
 
-    /// Checks form and size. Whether an ECDSA or secp256k1 point is on its curve shows when a signature is verified.
+    /// Checks form and size. Whether a point is on its curve shows when a signature is verified.
     package init(kind: Kind, raw: [UInt8]) throws(DecodeError) {
         switch kind {
         case .ed25519:

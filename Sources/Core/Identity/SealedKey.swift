@@ -15,7 +15,8 @@ package import TuttiBase
 /// | 68 + 16 | the plain form (``KeyPair/plainBytes``) under ChaCha20-Poly1305, then the tag |
 ///
 /// scrypt (RFC 7914, r = 8, p = 1) makes the cipher's key and nonce out of the passphrase and the salt, which is new
-/// for each sealing, so no pair of key and nonce is used twice. The first 42 bytes are the associated data.
+/// for each sealing, so no pair of key and nonce is used twice. The first 42 bytes are the associated data. The
+/// passphrase counts as the UTF-8 it is given in: whoever reads it from people brings it to one Unicode form first.
 package struct SealedKey: Hashable, Sendable {
     /// How much work one guess costs. Memory is 1 KiB × N.
     package enum Cost: UInt8, CaseIterable, Sendable {

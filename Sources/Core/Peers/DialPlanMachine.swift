@@ -169,7 +169,9 @@ package struct DialPlanMachine: Sendable {
         nextStart = now + limits.dialStagger
     }
 
-    package mutating func failed(_ id: ConnectionID, _ reason: CloseReason, deadline: Instant, at now: Instant) -> OnFailed {
+    package mutating func failed(
+        _ id: ConnectionID, _ reason: CloseReason, deadline: Instant, at now: Instant
+    ) -> OnFailed {
         guard let position = running.firstIndex(where: { $0.id == id }) else { return .unknown }
         let attempt = running.remove(at: position)
         // The next one needn't wait for the rest of the head start.
@@ -183,7 +185,8 @@ package struct DialPlanMachine: Sendable {
                 candidate.securityIndex = index
                 candidate.notBefore = .zero
                 // What one address of a peer refuses, its others will.
-                for other in waiting.indices where candidate.expected != nil && waiting[other].expected == candidate.expected {
+                for other in waiting.indices
+                where candidate.expected != nil && waiting[other].expected == candidate.expected {
                     waiting[other].securityIndex = max(waiting[other].securityIndex, index)
                 }
                 waiting.insert(candidate, at: 0)

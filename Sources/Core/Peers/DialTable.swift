@@ -199,17 +199,17 @@ package struct DialTable: Sendable {
         return .won(waiters: waiters, address: attempt.candidate.address, security: attempt.security)
     }
 
-    /// A connection to `peer` came up by other means: whoever waits for one has it.
+    /// A connection to `peer` came up by other means: whoever waits for one has it, and no further attempt begins.
     ///
-    /// - Parameter keepsAttempts: attempts under way may still finish. Needed where both sides would otherwise cancel
-    ///   the one connection that the other side keeps.
+    /// Attempts under way may finish: the peer may have one of them up already and use it, and where both sides dialled
+    /// and both cancelled, each could lose the connection that the other kept.
     package mutating func connected(
-        _ peer: PeerID, keepsAttempts: Bool, at now: Instant, _ outbox: inout PeersOutbox
+        _ peer: PeerID, at now: Instant, _ outbox: inout PeersOutbox
     ) -> [RequestID] {
         guard let planID = planOfPeer[peer], let plan = plans[planID] else { return [] }
         for waiter in plan.waiters { forget(waiter) }
         plans[planID]?.waiters = []
-        if keepsAttempts, plan.isActive {
+        if plan.isActive {
             dropResolutions(planID)
             plans[planID]?.machine.settle()
             step(planID, at: now, &outbox)

@@ -2,6 +2,7 @@
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// identify 1.0 and push 1.0 over all connections: asks each peer once, answers each that asks, pushes what changed.
@@ -400,7 +401,9 @@ package struct IdentifyCore: Sendable {
             if let known, known.envelope == envelope {
                 listening = known.addresses
             } else {
-                guard let record = PeerRecord(checking: envelope), record.peerID == establishment.peer else { return nil }
+                guard let record = PeerRecord(checking: envelope), record.peerID == establishment.peer else {
+                    return nil
+                }
                 listening = credible(record.addresses, from: scope)
                 checked = CheckedRecord(record: record, addresses: listening, envelope: envelope)
             }

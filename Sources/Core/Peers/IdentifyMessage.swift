@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// One message of identify 1.0 and of its push (libp2p specs, identify/README.md). All fields are optional.

@@ -169,5 +169,10 @@ package struct NodeLimitsError: Error, Hashable, Sendable, CustomStringConvertib
     package let name: StaticText
     package let requirement: StaticText
 
+    package init(name: StaticText, requirement: StaticText) {
+        self.name = name
+        self.requirement = requirement
+    }
+
     package var description: String { "limit \(name.text) \(requirement.text)" }
 }

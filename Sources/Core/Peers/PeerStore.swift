@@ -49,6 +49,8 @@ package struct PeerStore: Sendable {
     }
 
     package var count: Int { slotOf.count }
+    /// Places allocated, in use or not.
+    package var slotCount: Int { slots.count }
 
     // MARK: Reading
 

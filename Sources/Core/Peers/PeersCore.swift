@@ -91,7 +91,9 @@ package struct PeersCore: Sendable {
         case .established(let id, let establishment, let direction, let remote):
             established(id, establishment, direction, remote: remote, at: now)
         case .dialFailed(let id, let reason):
-            if let wrong = dials.failed(id, reason, at: now, &outbox) { store.forget(wrong.address, of: wrong.expected) }
+            if let wrong = dials.failed(id, reason, at: now, &outbox) {
+                store.forget(wrong.address, of: wrong.expected)
+            }
         case .closed(let id, let reason):
             closed(id, reason, at: now)
         case .streamsInUse(let id, let count):
@@ -238,8 +240,7 @@ package struct PeersCore: Sendable {
             gate.authenticated(id)
             add(id, establishment, direction, remote: remote, at: now)
             updateRoom()
-            // Both sides may be dialling. The one with the larger id gives up its own; see docs/protocols/dialing.md.
-            let waiters = dials.connected(peer, keepsAttempts: ownID < peer, at: now, &outbox)
+            let waiters = dials.connected(peer, at: now, &outbox)
             answer(waiters, peer)
         case .outbound:
             switch dials.established(id, peer: peer, at: now, &outbox) {
@@ -249,7 +250,7 @@ package struct PeersCore: Sendable {
                 store.succeeded(peer, at: address, with: security)
                 add(id, establishment, direction, remote: remote, at: now)
                 // Another dial, one that named nobody, may have led to a peer that is waited for as well.
-                let others = dials.connected(peer, keepsAttempts: false, at: now, &outbox)
+                let others = dials.connected(peer, at: now, &outbox)
                 answer(waiters + others, peer)
             }
         }

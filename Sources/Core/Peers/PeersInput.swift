@@ -2,6 +2,7 @@
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// Names a request of the embedder while it is under way.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+
 package import struct NIOCore.ByteBuffer
 
 /// The head of a perf 1.0 stream (`/perf/1.0.0`): how many bytes the dialler wants back once it has finished sending.

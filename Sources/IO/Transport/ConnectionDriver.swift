@@ -50,7 +50,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private var phase = Phase.new
     private var link: (any ByteLink)?
     /// The core and its streams; nil before admission and after the end.
-    private var table: StreamTable?
+    private var table: ConnectionStreams?
     private var tls: TLSEngine?
     /// TLS has failed: what the core would still say can't be said.
     private var isMute = false
@@ -169,7 +169,8 @@ final class ConnectionDriver: @unchecked Sendable {
         case .running, .established:
             startTurn()
             let wasCut = tls.map { !$0.hasEnded } ?? false
-            table?.box.core.transportEnded(failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+            table?.box.core.transportEnded(
+                failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
             finishTurn()
         }
     }
@@ -289,7 +290,7 @@ final class ConnectionDriver: @unchecked Sendable {
         }
     }
 
-    private func produceChunk(_ table: StreamTable, to link: any ByteLink, bytesMax: Int) -> Int {
+    private func produceChunk(_ table: ConnectionStreams, to link: any ByteLink, bytesMax: Int) -> Int {
         var chunk = scratch.take()
         _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
         let count = chunk.readableBytes
@@ -340,6 +341,7 @@ final class ConnectionDriver: @unchecked Sendable {
                 from: now, to: time, threshold: environment.limits.processorPercentReported)
         else { return }
         guard case .established = phase else { return }
+        table?.box.core.setOverShare(percent >= environment.limits.processorPercentReported)
         environment.owner.receive([.processorUsed(id, percent: percent)])
     }
 
@@ -402,9 +404,9 @@ final class ConnectionDriver: @unchecked Sendable {
             configuration.limits.handshakeTimeout = min(configuration.limits.handshakeTimeout, dial.deadline - now)
         }
         let core = ConnectionCore(
-            direction: direction, door: .plain, configuration: configuration, identity: environment.identity,
+            direction: direction, door: .plain, configuration: configuration, identity: environment.noise,
             expectedPeer: dial?.expected, protocols: protocols.names, keySource: environment.keySource, at: now)
-        table = StreamTable(box: CoreBox(core), driver: self, environment: environment, protocols: protocols)
+        table = ConnectionStreams(box: CoreBox(core), driver: self, environment: environment, protocols: protocols)
         phase = .running
         link?.setReading(true)
     }
@@ -551,7 +553,7 @@ final class ConnectionDriver: @unchecked Sendable {
         resume(.unsent)
     }
 
-    private func handle(_ effect: ConnectionEffect, _ table: StreamTable) {
+    private func handle(_ effect: ConnectionEffect, _ table: ConnectionStreams) {
         switch effect {
         case .startTLS(let leftover): startTLS(leftover)
         case .established(let establishment):

@@ -2,7 +2,6 @@
 package import NIOCore
 package import TuttiBase
 package import TuttiConnection
-package import TuttiIdentity
 
 /// What connections tell the node: one batch per connection and read, in one hop.
 package enum ConnectionEvent: Sendable {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
 import Synchronization
 package import TuttiBase
-package import TuttiConnection
+import TuttiConnection
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// A connection seen from other threads. Calls that come before the loop has run share one hop to it.

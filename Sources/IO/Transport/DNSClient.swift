@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+package import NIOCore
 import NIOPosix
 import TuttiBase
-package import NIOCore
 
 /// Asks name servers for TXT records over UDP: one socket with a port of its own per question, a random id, and only the
 /// asked server's answer to our question counts. Answers cut short are used as far as they go; there is no TCP.

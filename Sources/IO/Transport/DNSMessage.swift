@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+
 package import struct NIOCore.ByteBuffer
 
 /// The part of DNS that `/dnsaddr` needs: one question for TXT records, and the answer to it. RFC 1035, sections 3.1,
@@ -132,7 +133,9 @@ package enum DNSMessage {
                 position += Int(length)
                 if pointers == 0 { rest.moveReaderIndex(to: position) }
             case 3:
-                guard let word = whole.getInteger(at: position, as: UInt16.self) else { throw .truncated("DNS pointer") }
+                guard let word = whole.getInteger(at: position, as: UInt16.self) else {
+                    throw .truncated("DNS pointer")
+                }
                 let target = whole.readerIndex + Int(word & 0x3FFF)
                 if pointers == 0 { rest.moveReaderIndex(to: position + 2) }
                 pointers += 1

@@ -6,7 +6,7 @@ import TuttiIdentity
 
 /// What all connections of one transport have in common.
 final class DriverEnvironment: Sendable {
-    let identity: KeyPair
+    let noise: NoiseIdentity
     let configuration: ConnectionConfiguration
     let limits: TransportLimits
     let owner: any ConnectionOwner
@@ -19,7 +19,8 @@ final class DriverEnvironment: Sendable {
         identity: KeyPair, configuration: ConnectionConfiguration, limits: TransportLimits,
         owner: any ConnectionOwner, windows: WindowPool, tls: TLSContext, keySource: KeySource
     ) {
-        self.identity = identity
+        var secrets = keySource
+        noise = NoiseIdentity(identity, keySource: &secrets)
         self.configuration = configuration
         self.limits = limits
         self.owner = owner

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 import Synchronization
-package import TuttiIdentity
+import TuttiIdentity
 
 /// `/memory/N` addresses of one process: who listens where. Transports given the same network reach each other.
 package final class MemoryNetwork: Sendable {

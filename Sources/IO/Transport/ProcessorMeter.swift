@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
+package import TuttiBase
 
 /// How much of a core one connection's turns take, over windows of about a second. Wall time of turns stands for
 /// processor time: a turn never waits.
-struct ProcessorMeter {
+package struct ProcessorMeter {
     private var windowStart: Instant
     private var used: Duration = .zero
     private var wasOver = false
 
-    init(at now: Instant) {
+    package init(at now: Instant) {
         windowStart = now
     }
 
     /// The share in percent when a window ended and the node should know: it is at least `threshold`, or it was in the
     /// window before. So at most one report a second.
-    mutating func turnEnded(from start: Instant, to end: Instant, threshold: Int) -> Int? {
+    package mutating func turnEnded(from start: Instant, to end: Instant, threshold: Int) -> Int? {
         // After a silence a new window begins, so that it doesn't dilute a burst.
         if start - windowStart > .seconds(2) {
             windowStart = start

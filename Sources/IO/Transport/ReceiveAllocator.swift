@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
+package import NIOCore
 
 /// Sizes the buffer of each read: small for a connection that says little, doubling while reads fill it.
 ///
 /// NIO keeps the buffers of an allocator that announces its next size, per channel and for good. This one announces
 /// nothing and says that the next may grow, so that each read has a buffer of its own: the connection decrypts in place
 /// without a copy, and an idle connection keeps only the first, smallest buffer.
-struct ReceiveAllocator: RecvByteBufferAllocator {
+package struct ReceiveAllocator: RecvByteBufferAllocator {
     private static let first = 256
     private static let second = 1024
     private let bytesMax: Int32
     private var next: Int32
     private var wasShort = false
 
-    init(bytesMax: Int) {
+    package init(bytesMax: Int) {
         self.bytesMax = Int32(clamping: bytesMax)
         next = Int32(Self.first)
     }
 
-    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+    package func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
         allocator.buffer(capacity: Int(next))
     }
 
-    mutating func record(actualReadBytes: Int) -> Bool {
+    package mutating func record(actualReadBytes: Int) -> Bool {
         if actualReadBytes >= Int(next) {
             wasShort = false
             next = min(bytesMax, max(Int32(Self.second), next * 4))

@@ -1,8 +1,8 @@
+package import NIOCore
 // SPDX-License-Identifier: Apache-2.0
 import NIOPosix
 import Synchronization
 import TuttiBase
-package import NIOCore
 package import TuttiIdentity
 
 #if canImport(Glibc)

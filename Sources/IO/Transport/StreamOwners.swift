@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
-import TuttiBase
+package import NIOCore
+package import TuttiBase
 import TuttiConnection
 
 /// Who has one stream, and what that owner needs to remember.
@@ -31,19 +31,19 @@ struct StreamEntry {
 }
 
 /// Cuts a stream into whole messages behind varint lengths. Holds at most one message that has not arrived whole.
-final class MessageReader {
+package final class MessageReader {
     private var partial = ByteBuffer()
     private let bytesMax: Int
 
-    init(bytesMax: Int) {
+    package init(bytesMax: Int) {
         self.bytesMax = bytesMax
     }
 
     /// The stream may end here.
-    var isBetweenMessages: Bool { partial.readableBytes == 0 }
+    package var isBetweenMessages: Bool { partial.readableBytes == 0 }
 
     /// Calls `body` with each whole message, copied out of the read buffer.
-    func receive(_ bytes: consuming ByteBuffer, _ body: (ByteBuffer) -> Void) throws(DecodeError) {
+    package func receive(_ bytes: consuming ByteBuffer, _ body: (ByteBuffer) -> Void) throws(DecodeError) {
         let wasEmpty = partial.readableBytes == 0
         if wasEmpty { partial = bytes } else { partial.writeImmutableBuffer(bytes) }
         while let message = try partial.readDelimited("message", bytesMax: bytesMax) {

@@ -3,6 +3,7 @@ import CNIOBoringSSL
 import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 /// The environment's failure to make keys, certificates or contexts; never a peer's doing.
@@ -35,10 +36,10 @@ package struct TLSError: Error, Sendable, CustomStringConvertible {
 /// A self-signed certificate that carries a libp2p identity, with the key it certifies.
 ///
 /// Follows libp2p/specs tls/tls.md, "Peer Authentication" and "libp2p Public Key Extension": the key is a fresh P-256
-/// one, unrelated to the identity; the extension 1.3.6.1.4.1.53594.1.1 holds the identity's public key and its signature
-/// over `libp2p-tls-handshake:` and the certificate's SubjectPublicKeyInfo.
+/// one, unrelated to the identity; the extension 1.3.6.1.4.1.53594.1.1 holds the identity's public key and its
+/// signature over `libp2p-tls-handshake:` and the certificate's SubjectPublicKeyInfo.
 ///
-/// @unchecked Sendable: the key is reference-counted by BoringSSL with atomic operations and never altered after `init`.
+/// @unchecked Sendable: BoringSSL counts the key's references atomically, and nothing alters it after `init`.
 package final class TLSCertificate: @unchecked Sendable {
     package static let extensionOID = "1.3.6.1.4.1.53594.1.1"
     static let signaturePrefix: StaticString = "libp2p-tls-handshake:"
@@ -62,8 +63,8 @@ package final class TLSCertificate: @unchecked Sendable {
             }
         }
 
-        /// Seconds since 1970. From 1975 to 4096, so that a wrong clock breaks nothing and no certificate shows when its
-        /// node was started.
+        /// Seconds since 1970. From 1975 to 4096, so that a wrong clock breaks nothing and no certificate shows when
+        /// its node was started.
         package var notBefore: Int64 = 157_766_400
         package var notAfter: Int64 = 67_090_118_400
         /// What follows from the identity and the certificate's key.

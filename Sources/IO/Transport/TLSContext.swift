@@ -17,7 +17,7 @@ package final class TLSContext: Sendable {
     /// A peer that sends more handshake data than one certificate needs is refused.
     private static let certificateListBytesMax = 12 * 1024
 
-    package let certificate: TLSCertificate
+    private let certificate: TLSCertificate?
     /// Best first, without `libp2p`.
     let muxers: [ProtocolID]
     /// Guarded by BoringSSL's own reference counting; see above.
@@ -29,7 +29,8 @@ package final class TLSContext: Sendable {
         try self.init(certificate: try TLSCertificate(identity: identity), muxers: muxers)
     }
 
-    package init(certificate: TLSCertificate, muxers: [ProtocolID]) throws {
+    /// - Parameter certificate: none makes what a peer that breaks the rules would use.
+    package init(certificate: TLSCertificate?, muxers: [ProtocolID]) throws {
         guard let context = SSL_CTX_new(TLS_with_buffers_method()) else { throw TLSError("no TLS context") }
         guard let transport = TLSEngine.makeTransport() else {
             SSL_CTX_free(context)
@@ -75,7 +76,7 @@ package final class TLSContext: Sendable {
             SSL_CTX_set_verify_algorithm_prefs(context, signatures, signatures.count) == 1
         else { throw TLSError("TLS algorithms can't be set") }
 
-        try setCertificate()
+        if let certificate { try setCertificate(certificate) }
         try setProtocols()
         SSL_CTX_set_custom_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT) { ssl, alert in
             guard let engine = TLSEngine.of(ssl) else { return ssl_verify_invalid }
@@ -83,7 +84,7 @@ package final class TLSContext: Sendable {
         }
     }
 
-    private func setCertificate() throws(TLSError) {
+    private func setCertificate(_ certificate: TLSCertificate) throws(TLSError) {
         let buffer = CRYPTO_BUFFER_new(certificate.der, certificate.der.count, nil)
         defer { CRYPTO_BUFFER_free(buffer) }
         var chain: [OpaquePointer?] = [buffer]
@@ -103,6 +104,18 @@ package final class TLSContext: Sendable {
         }
         // This one function returns zero for success.
         guard SSL_CTX_set_alpn_protos(context, list, list.count) == 0 else { throw TLSError("ALPN can't be set") }
+        // A hello without ALPN never gets to the callback below. Refused here, it costs no key and no signature.
+        SSL_CTX_set_select_certificate_cb(context) { hello in
+            var content: UnsafePointer<UInt8>?
+            var count = 0
+            let type = UInt16(TLSEXT_TYPE_application_layer_protocol_negotiation)
+            guard let hello, let engine = TLSEngine.of(hello.pointee.ssl) else { return ssl_select_cert_error }
+            guard SSL_early_callback_ctx_extension_get(hello, type, &content, &count) == 1 else {
+                engine.refuse("no ALPN protocol was offered")
+                return ssl_select_cert_error
+            }
+            return ssl_select_cert_success
+        }
         SSL_CTX_set_alpn_select_cb(
             context,
             { ssl, chosen, chosenLength, offered, offeredLength, _ in

@@ -4,6 +4,7 @@ import Foundation
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// TLS 1.3 of one connection, as libp2p uses it: BoringSSL driven over our own buffers.
@@ -22,7 +23,8 @@ package import struct NIOCore.ByteBuffer
 /// - the peer's fault: everything thrown by `receive`. On a throw `output` may hold an alert: flush it, then close.
 /// - legal and late: `receive` after `endedByPeer` or a failure, `closeNotify` at any time; dropped.
 ///
-/// A byte stream that ends before `.endedByPeer` was truncated: only the owner sees that, and must treat it as a failure.
+/// A byte stream that ends before `.endedByPeer` was truncated: only the owner sees that, and must treat it as a
+/// failure.
 ///
 /// Invariants: the buffers that belong to a caller are held here only during its call; `established` is returned once,
 /// and never before the certificate was checked.
@@ -285,8 +287,13 @@ package final class TLSEngine {
             if context.accepts(name) { return name }
             rest = rest.dropFirst(Int(length))
         }
-        refusal = .tls("no ALPN protocol in common")
+        refuse("no ALPN protocol in common")
         return nil
+    }
+
+    /// Says why BoringSSL is about to be told to refuse.
+    func refuse(_ text: String) {
+        refusal = .tls(text)
     }
 
     func verifyPeer(_ alert: UnsafeMutablePointer<UInt8>?) -> ssl_verify_result_t {

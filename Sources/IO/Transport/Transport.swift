@@ -1,7 +1,7 @@
+package import NIOCore
 // SPDX-License-Identifier: Apache-2.0
 import NIOPosix
 import Synchronization
-package import NIOCore
 package import TuttiBase
 package import TuttiConnection
 package import TuttiIdentity
@@ -125,9 +125,14 @@ package final class Transport: Sendable {
     private func initialise(accepted channel: any Channel) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             guard let remote = channel.remoteAddress?.multiaddr() else { throw ChannelError.unknownLocalAddress }
-            let driver = makeDriver(nextAcceptedID(), .inbound, remote, channel.eventLoop, nil)
-            try channel.pipeline.syncOperations.addHandler(ConnectionHandler(driver))
+            try adopt(channel, from: remote)
         }
+    }
+
+    /// Makes an inbound connection of a channel that carries bytes. On the channel's loop.
+    package func adopt(_ channel: any Channel, from remote: Multiaddr) throws {
+        let driver = makeDriver(nextAcceptedID(), .inbound, remote, channel.eventLoop, nil)
+        try channel.pipeline.syncOperations.addHandler(ConnectionHandler(driver))
     }
 
     private func listen(onMemory number: UInt64, as address: Multiaddr) throws -> [Multiaddr] {

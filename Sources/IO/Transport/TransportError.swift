@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
+import NIOPosix
 package import TuttiIdentity
 
 #if canImport(Glibc)

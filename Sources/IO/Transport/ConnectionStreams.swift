@@ -10,7 +10,7 @@ import TuttiIdentity
 /// and slices; the driver hands them on once per turn.
 ///
 /// A stream that is not in the table is over for its owner; what still comes of it is a legal late event and dropped.
-final class StreamTable {
+final class ConnectionStreams {
     let box: CoreBox
     private unowned let driver: ConnectionDriver
     private let environment: DriverEnvironment
@@ -260,7 +260,7 @@ final class StreamTable {
     }
 
     func windowRequested(_ bytes: Int, on stream: StreamID, at now: Instant) {
-        guard environment.windows.take(bytes) else { return }
+        guard environment.windows.take(bytes) else { return box.core.grantWindow(0, on: stream, at: now) }
         grantedWindowBytes += bytes
         box.core.grantWindow(bytes, on: stream, at: now)
     }
