@@ -88,8 +88,12 @@ struct Session {
         do throws(ConnectionViolation) {
             for var piece in pieces {
                 while true {
+                    let waitingBefore = machine.control.readableBytes
                     let told = try machine.receive(&piece, at: now)
                     if case .needsMoreBytes = told { break }
+                    // Two frames: one that acts on a frame, and an update for what its owner uses up.
+                    let waiting = machine.control.readableBytes
+                    require(waiting <= max(waitingBefore, limits.controlBytesMax) + 24, "what waits for the peer is limited")
                     handle(told, isEager: isEager)
                     check()
                 }
@@ -202,6 +206,5 @@ struct Session {
         for id in streams.keys {
             require((0...Int(UInt32.max)).contains(machine.sendCredit(of: id)), "credit fits 32 bits")
         }
-        require(machine.control.readableBytes <= 64 * 1_024, "what waits for the peer to read is limited")
     }
 }

@@ -25,6 +25,7 @@ func smallLimits(_ source: inout ByteSource) -> ConnectionLimits {
     limits.streamWindowMax = source.pick([16, 2, 1]) * limits.streamWindowInitial
     limits.connectionWindowMax = source.pick([64, 4, 1]) * limits.streamWindowInitial
     limits.controlFramesMax = source.pick([64, 4])
+    limits.controlBytesMax = source.pick([64 * 1_024, 240])
     return limits
 }
 

@@ -260,6 +260,10 @@ package struct YamuxMachine: Sendable {
     }
 
     private mutating func act(on header: YamuxHeader, at now: Instant) throws(ConnectionViolation) -> OnReceive {
+        // Streams opened and reset, or refused by their owner, cost us a frame each that nobody demanded.
+        guard control.readableBytes <= limits.controlBytesMax else {
+            throw .flood("frames that wait for the peer to read")
+        }
         switch header.kind {
         case .ping:
             guard header.stream == 0 else { throw .multiplexer("a ping on a stream") }
