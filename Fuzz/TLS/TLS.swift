@@ -63,6 +63,7 @@ final class End {
     var muxer: ProtocolID?
     var violation: ConnectionViolation?
     var hasEnded = false
+    var hasSaidEnd = false
 
     init(_ engine: TLSEngine) {
         self.engine = engine
@@ -101,7 +102,7 @@ final class End {
     }
 
     func seal(_ bytes: [UInt8]) {
-        guard establishment != nil, violation == nil else { return }
+        guard establishment != nil, violation == nil, !hasSaidEnd else { return }
         var plaintext = ByteBuffer(bytes: bytes)
         do throws(ConnectionViolation) {
             try engine.seal(&plaintext, into: &output)
@@ -148,7 +149,10 @@ func fuzzSession(_ source: inout ByteSource) {
     for turn in 0..<8 {
         let (sender, receiver) = turn % 2 == 0 ? (dialer, listener) : (listener, dialer)
         if turn >= 3 { sender.seal((0..<source.pick([0, 1, 100, 16_384, 20_000])).map { UInt8(truncatingIfNeeded: $0 &* 7) }) }
-        if turn >= 5, source.byte() < 20 { sender.engine.closeNotify(into: &sender.output) }
+        if turn >= 5, source.byte() < 20 {
+            sender.engine.closeNotify(into: &sender.output)
+            sender.hasSaidEnd = true
+        }
         var bytes = Array(sender.takeOutput().readableBytesView)
         if turn == damaged, source.bool() {
             let genuine = bytes
