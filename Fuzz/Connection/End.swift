@@ -94,7 +94,7 @@ final class End {
                 streams[opened] = Stream()
             }
         case 2, 3, 4:
-            send(id, source.pick([1, 30, 300, 3_000, 70_000, 300_000]), at: now)
+            send(id, source.pick([1, 30, 300, 3_000, 10, 100, 1_000, 5_000, 20_000, 70_000, 300_000, 2]), at: now)
         case 5:
             core.closeWriting(id, at: now)
             streams[id]?.isFinishing = true

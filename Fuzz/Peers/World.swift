@@ -104,6 +104,7 @@ final class World {
         case 14, 15: message(&source)
         case 16, 17: endStream(&source)
         case 18, 19: advance(&source)
+        case 20: identify(&source)
         default: other(&source)
         }
     }
@@ -206,6 +207,28 @@ final class World {
         message.protocols = source.bool() ? PeersCore.protocols : ["/z"]
         message.agent = "agent"
         return message.encoded
+    }
+
+    /// A whole identification, the way it nearly always goes.
+    private func identify(_ source: inout ByteSource) {
+        guard let (id, connection) = pick(&source, [.up]), let peer = connection.peer else { return }
+        let stream = StreamID(connection.nextStream + (connection.opening.isEmpty ? 0 : 1))
+        connections[id]?.nextStream += 2
+        connections[id]?.streams.insert(stream)
+        if let opening = connection.opening.first {
+            connections[id]?.opening.removeFirst()
+            core.handle(.streamOpened(id, stream, opening.name, .outbound, request: opening.request), at: now)
+        } else {
+            let name = IdentifyMessage.pushProtocolID
+            core.handle(.streamOpened(id, stream, name, .inbound, request: nil), at: now)
+        }
+        drain()
+        for _ in 0...source.below(2) where connections[id]?.streams.contains(stream) == true {
+            core.handle(.message(id, stream, identification(of: peer, &source)), at: now)
+            drain()
+        }
+        guard connections[id]?.streams.remove(stream) != nil else { return }
+        core.handle(.streamEnded(id, stream), at: now)
     }
 
     private func endStream(_ source: inout ByteSource) {
