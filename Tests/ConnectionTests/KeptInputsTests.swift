@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import Testing
+import TuttiBase
+import TuttiConnection
+import TuttiTestSupport
+
+/// What fuzzing found (Fuzz/README.md), told as the calls that showed it.
+@Suite("Kept findings: connections")
+struct KeptInputsTests {
+    /// They counted as nothing, so a writer was never told to wait.
+    @Test("Bytes on a stream whose protocol is not yet agreed on count as queued until they are produced")
+    func heldBytesAreQueued() throws {
+        let pair = try ConnectionPair().established()
+        let stream = try #require(pair.dialer.open(["/none", "/echo"], at: pair.now))
+        let before = pair.dialer.core.queuedBytes(on: stream)
+        pair.dialer.core.send(ByteBuffer(bytes: patternBytes(5_000)), on: stream, at: pair.now)
+        pair.dialer.core.send(ByteBuffer(bytes: patternBytes(300)), on: stream, at: pair.now)
+        #expect(pair.dialer.core.queuedBytes(on: stream) == before + 5_300)
+        pair.run()
+        #expect(pair.dialer.core.queuedBytes(on: stream) == 0)
+        #expect(pair.listener.streams[stream]?.received == patternBytes(5_000) + patternBytes(300))
+    }
+
+    /// Each stream cost a frame in answer, and only frames that a single frame demands had a limit.
+    @Test("Streams opened and reset without end, while the peer reads nothing, end in a flood")
+    func openedAndReset() throws {
+        let limits = ConnectionLimits()
+        var machine = YamuxMachine(direction: .inbound, limits: limits)
+        var violation: ConnectionViolation?
+        var stream: UInt32 = 1
+        while violation == nil, stream < 200_000 {
+            var input = ByteBuffer()
+            YamuxHeader(.windowUpdate, .syn, stream: stream, length: 0).write(into: &input)
+            YamuxHeader(.windowUpdate, .rst, stream: stream, length: 0).write(into: &input)
+            stream += 2
+            do throws(ConnectionViolation) {
+                while input.readableBytes > 0 {
+                    if case .reset(let id) = try machine.receive(&input, at: .zero) { _ = machine.forget(id) }
+                    // The header of an opening frame is acted upon in two steps.
+                    if case .reset(let id) = try machine.receive(&input, at: .zero) { _ = machine.forget(id) }
+                }
+            } catch {
+                violation = error
+            }
+        }
+        #expect(violation == .flood("frames that wait for the peer to read"))
+        #expect(machine.control.readableBytes <= limits.controlBytesMax + YamuxHeader.bytes)
+    }
+
+    /// An honest burst is read in one turn before anything is written: it must not look like a flood.
+    @Test("Two thousand streams opened and reset in one read are no flood")
+    func burst() throws {
+        var machine = YamuxMachine(direction: .inbound, limits: ConnectionLimits())
+        var input = ByteBuffer()
+        for number in 0..<2_000 as Range<UInt32> {
+            YamuxHeader(.windowUpdate, .syn, stream: 2 * number + 1, length: 0).write(into: &input)
+            YamuxHeader(.windowUpdate, .rst, stream: 2 * number + 1, length: 0).write(into: &input)
+        }
+        var resets = 0
+        var isDone = false
+        while !isDone {
+            switch try machine.receive(&input, at: .zero) {
+            case .needsMoreBytes: isDone = true
+            case .reset(let id):
+                _ = machine.forget(id)
+                resets += 1
+            default: continue
+            }
+        }
+        #expect(resets == 2_000)
+        #expect(machine.inboundCount == 0)
+    }
+}
