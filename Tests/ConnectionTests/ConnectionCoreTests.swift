@@ -92,7 +92,8 @@ struct ConnectionCoreTests {
         stopping.dialer.collect(at: .zero)
         // One byte a second is progress, and doesn't help.
         for index in 0..<6 {
-            stopping.listener.receive(ByteBuffer(bytes: [[0x13, 0x2F, 0x6D, 0x75, 0x6C, 0x74][index]]), at: stopping.now)
+            stopping.listener.receive(
+                ByteBuffer(bytes: [[0x13, 0x2F, 0x6D, 0x75, 0x6C, 0x74][index]]), at: stopping.now)
             stopping.advance(by: .seconds(1), running: false)
         }
         #expect(stopping.listener.closeReason == .timeout(.negotiate))

@@ -67,7 +67,8 @@ struct NegotiationMachineTests {
         "Nonsense is refused",
         arguments: [
             [0x00], [0x01, 0x41], [0x03, 0x61, 0x62, 0x63], [0xFF, 0xFF, 0x7F], [0x80, 0x00],
-            [0x02, 0xFF, 0x0A], Array("GET / HTTP/1.1\r\nHost: example.org\r\nUser-Agent: a browser that took the wrong door\r\n\r\n".utf8),
+            [0x02, 0xFF, 0x0A],
+            Array("GET / HTTP/1.1\r\nHost: example.org\r\nUser-Agent: a browser that took the wrong door\r\n\r\n".utf8),
             Array(repeating: 0xFF, count: 12),
         ] as [[UInt8]])
     func nonsense(_ bytes: [UInt8]) {

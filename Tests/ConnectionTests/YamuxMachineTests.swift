@@ -104,7 +104,8 @@ struct YamuxMachineTests {
         (
             "more data than credit",
             [
-                YamuxHeader(.windowUpdate, .syn, stream: 1, length: 0), YamuxHeader(.data, [], stream: 1, length: 262_145),
+                YamuxHeader(.windowUpdate, .syn, stream: 1, length: 0),
+                YamuxHeader(.data, [], stream: 1, length: 262_145),
             ]
         ),
         (

@@ -90,7 +90,8 @@ package final class ConnectionPair {
             case .open(let id):
                 receiver.core.externalOpened(id, at: now)
             case .send(let id, var bytes):
-                while let piece = bytes.readSlice(length: min(pieceBytes, bytes.readableBytes)), piece.readableBytes > 0 {
+                while let piece = bytes.readSlice(length: min(pieceBytes, bytes.readableBytes)), piece.readableBytes > 0
+                {
                     receiver.core.externalReceived(piece, on: id, at: now)
                     receiver.drain(at: now)
                 }

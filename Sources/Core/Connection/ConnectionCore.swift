@@ -2,6 +2,7 @@
 import DequeModule
 package import TuttiBase
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// One libp2p connection without its I/O: bytes in and out, streams (libp2p/specs, connections/README.md).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 package import TuttiIdentity
+
 package import struct NIOCore.ByteBuffer
 
 /// What the owner of a `ConnectionCore` must do or know. Drain with `nextEffect()` after every call.

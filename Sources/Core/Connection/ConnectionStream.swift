@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
 import TuttiBase
+
 import struct NIOCore.ByteBuffer
 
 /// One stream as `ConnectionCore` keeps it: its protocol's negotiation and what waits to be sent.

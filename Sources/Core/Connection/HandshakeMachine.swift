@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 /// From the first byte to a connection that can carry streams (libp2p/specs, connections/README.md,

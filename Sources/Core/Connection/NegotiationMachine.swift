@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+
 package import struct NIOCore.ByteBuffer
 
 /// Agrees on one protocol over one byte stream: multistream-select 1.0 (libp2p/specs, connections/README.md).
@@ -108,7 +109,9 @@ package struct NegotiationMachine: Sendable {
     }
 
     private static func readMessage(_ input: inout ByteBuffer) throws(DecodeError) -> String? {
-        guard var message = try input.readDelimited("multistream message", bytesMax: messageBytesMax) else { return nil }
+        guard var message = try input.readDelimited("multistream message", bytesMax: messageBytesMax) else {
+            return nil
+        }
         guard message.readableBytes > 0,
             message.getInteger(at: message.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\n"),
             let name = message.readSlice(length: message.readableBytes - 1),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import CCryptoBoringSSL
+import CNIOBoringSSL
 import TuttiBase
 
 import struct NIOCore.ByteBuffer
@@ -78,14 +78,14 @@ struct NoiseSymmetricState {
 enum SHA256 {
     static func hash(_ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) -> Bytes32 {
         var context = SHA256_CTX()
-        CCryptoBoringSSL_SHA256_Init(&context)
-        CCryptoBoringSSL_SHA256_Update(&context, first.baseAddress, first.count)
-        CCryptoBoringSSL_SHA256_Update(&context, second.baseAddress, second.count)
+        SHA256_Init(&context)
+        SHA256_Update(&context, first.baseAddress, first.count)
+        SHA256_Update(&context, second.baseAddress, second.count)
         return finish(&context)
     }
 
     static func finish(_ context: inout SHA256_CTX) -> Bytes32 {
-        Bytes32.written { CCryptoBoringSSL_SHA256_Final($0, &context) }
+        Bytes32.written { SHA256_Final($0, &context) }
     }
 }
 
@@ -95,25 +95,25 @@ private struct HMACKey {
     private var outer = SHA256_CTX()
 
     init(_ key: Bytes32) {
-        CCryptoBoringSSL_SHA256_Init(&inner)
-        CCryptoBoringSSL_SHA256_Init(&outer)
+        SHA256_Init(&inner)
+        SHA256_Init(&outer)
         withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { block in
             key.withUnsafeBytes { bytes in
                 for index in 0..<64 { block[index] = (index < bytes.count ? bytes[index] : 0) ^ 0x36 }
             }
-            CCryptoBoringSSL_SHA256_Update(&inner, block.baseAddress, 64)
+            SHA256_Update(&inner, block.baseAddress, 64)
             for index in 0..<64 { block[index] ^= 0x36 ^ 0x5C }
-            CCryptoBoringSSL_SHA256_Update(&outer, block.baseAddress, 64)
+            SHA256_Update(&outer, block.baseAddress, 64)
         }
     }
 
     func authenticate(_ first: UnsafeRawBufferPointer, _ last: UInt8? = nil) -> Bytes32 {
         var inner = inner
-        CCryptoBoringSSL_SHA256_Update(&inner, first.baseAddress, first.count)
-        if var last { CCryptoBoringSSL_SHA256_Update(&inner, &last, 1) }
+        SHA256_Update(&inner, first.baseAddress, first.count)
+        if var last { SHA256_Update(&inner, &last, 1) }
         var outer = outer
         SHA256.finish(&inner).withUnsafeBytes { digest in
-            _ = CCryptoBoringSSL_SHA256_Update(&outer, digest.baseAddress, digest.count)
+            _ = SHA256_Update(&outer, digest.baseAddress, digest.count)
         }
         return SHA256.finish(&outer)
     }
@@ -132,7 +132,7 @@ enum X25519 {
     static func publicKey(of privateKey: Bytes32) -> Bytes32 {
         privateKey.withUnsafeBytes { bytes in
             Bytes32.written {
-                CCryptoBoringSSL_X25519_public_from_private($0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self))
+                X25519_public_from_private($0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self))
             }
         }
     }
@@ -144,7 +144,7 @@ enum X25519 {
             publicKey.withUnsafeBytes { other in
                 Bytes32.written {
                     isSafe =
-                        CCryptoBoringSSL_X25519(
+                        CNIOBoringSSL.X25519(
                             $0, own.baseAddress?.assumingMemoryBound(to: UInt8.self),
                             other.baseAddress?.assumingMemoryBound(to: UInt8.self)) == 1
                 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import CCryptoBoringSSL
+import CNIOBoringSSL
 package import TuttiBase
 
 /// One direction of a Noise connection: ChaCha20-Poly1305 under one key, with the counter as nonce.
@@ -26,18 +26,18 @@ package final class RecordCipher {
     package init(key: Bytes32, counter: UInt64) {
         self.counter = counter
         context = .allocate(capacity: 1)
-        CCryptoBoringSSL_EVP_AEAD_CTX_zero(context)
+        EVP_AEAD_CTX_zero(context)
         let made = key.withUnsafeBytes { bytes in
-            CCryptoBoringSSL_EVP_AEAD_CTX_init(
-                context, CCryptoBoringSSL_EVP_aead_chacha20_poly1305(),
+            EVP_AEAD_CTX_init(
+                context, EVP_aead_chacha20_poly1305(),
                 bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count, RecordCipher.tagBytes, nil)
         }
         precondition(made == 1, "a key of 32 bytes always makes a context")
     }
 
     deinit {
-        CCryptoBoringSSL_EVP_AEAD_CTX_cleanup(context)
-        CCryptoBoringSSL_OPENSSL_cleanse(context, MemoryLayout<EVP_AEAD_CTX>.size)
+        EVP_AEAD_CTX_cleanup(context)
+        OPENSSL_cleanse(context, MemoryLayout<EVP_AEAD_CTX>.size)
         context.deallocate()
     }
 
@@ -68,7 +68,7 @@ package final class RecordCipher {
         var sealed: CInt = 0
         if counter < RecordCipher.counterEnd {
             sealed = withNonce { nonce in
-                CCryptoBoringSSL_EVP_AEAD_CTX_seal(
+                EVP_AEAD_CTX_seal(
                     context, output.baseAddress?.assumingMemoryBound(to: UInt8.self), &written, output.count,
                     nonce, 12, plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self), plaintext.count,
                     data.baseAddress?.assumingMemoryBound(to: UInt8.self), data.count)
@@ -89,13 +89,13 @@ package final class RecordCipher {
         let base = record.baseAddress?.assumingMemoryBound(to: UInt8.self)
         var written = 0
         let opened = withNonce { nonce in
-            CCryptoBoringSSL_EVP_AEAD_CTX_open(
+            EVP_AEAD_CTX_open(
                 context, base, &written, record.count, nonce, 12, base, record.count,
                 data.baseAddress?.assumingMemoryBound(to: UInt8.self), data.count)
         }
         guard opened == 1 else {
             // The library keeps its reasons in a queue of this thread; nobody reads it.
-            CCryptoBoringSSL_ERR_clear_error()
+            ERR_clear_error()
             return false
         }
         counter += 1

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
+
 package import struct NIOCore.ByteBuffer
 
 /// Noise's transport messages: two bytes of length, ciphertext, tag (libp2p/specs, noise/README.md, "Wire Format").
@@ -148,7 +149,8 @@ package struct RecordLayer {
         output.writeRepeatingByte(0, count: RecordCipher.tagBytes)
         let offset = start + 2 - output.readerIndex
         output.withUnsafeMutableReadableBytes { bytes in
-            let record = UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<(offset + count + RecordCipher.tagBytes)])
+            let record = UnsafeMutableRawBufferPointer(
+                rebasing: bytes[offset..<(offset + count + RecordCipher.tagBytes)])
             sealing.seal(UnsafeRawBufferPointer(rebasing: record[0..<count]), into: record)
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
 import TuttiBase
+
 import struct NIOCore.ByteBuffer
 
 /// The streams of one connection, the line of those that may send, and the deadlines of those still negotiating.

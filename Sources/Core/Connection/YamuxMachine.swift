@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+
 package import struct NIOCore.ByteBuffer
 
 /// Many streams over one byte stream: Yamux (libp2p/specs, yamux/README.md; hashicorp/yamux spec.md).

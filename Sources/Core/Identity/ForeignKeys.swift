@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import CCryptoBoringSSL
+import CNIOBoringSSL
 import Crypto
 import TuttiBase
 
@@ -14,7 +14,7 @@ enum ForeignKeys {
         guard key.count <= IdentityLimits.publicKeyBytesMax else {
             throw .tooLarge("RSA key", limit: IdentityLimits.publicKeyBytesMax)
         }
-        guard let bits = withRSA(key, { Int(CCryptoBoringSSL_RSA_bits($0)) }) else { throw .malformed("RSA key") }
+        guard let bits = withRSA(key, { Int(RSA_bits($0)) }) else { throw .malformed("RSA key") }
         guard bits <= IdentityLimits.rsaBitsMax else {
             throw .tooLarge("RSA key", limit: IdentityLimits.rsaBitsMax)
         }
@@ -24,7 +24,7 @@ enum ForeignKeys {
     static func isValidRSA(_ signature: [UInt8], for message: [UInt8], key: [UInt8]) -> Bool {
         let digest = KeyDerivation.sha256(message).bytes
         let result = withRSA(key) { rsa in
-            CCryptoBoringSSL_RSA_verify(NID_sha256, digest, digest.count, signature, signature.count, rsa)
+            RSA_verify(NID_sha256, digest, digest.count, signature, signature.count, rsa)
         }
         clearErrors()
         return result == 1
@@ -34,11 +34,11 @@ enum ForeignKeys {
     private static func withRSA<R>(_ key: [UInt8], _ body: (OpaquePointer) -> R) -> R? {
         key.withUnsafeBufferPointer { bytes -> R? in
             var position = bytes.baseAddress
-            guard let rsa = CCryptoBoringSSL_d2i_RSA_PUBKEY(nil, &position, bytes.count) else {
+            guard let rsa = d2i_RSA_PUBKEY(nil, &position, bytes.count) else {
                 clearErrors()
                 return nil
             }
-            defer { CCryptoBoringSSL_RSA_free(rsa) }
+            defer { RSA_free(rsa) }
             guard let base = bytes.baseAddress, let position, position - base == bytes.count else { return nil }
             return body(rsa)
         }
@@ -73,7 +73,7 @@ enum ForeignKeys {
     static func isValidSecp256k1(_ signature: [UInt8], for message: [UInt8], key: [UInt8]) -> Bool {
         let digest = KeyDerivation.sha256(message).bytes
         let isValid = withSecp256k1(key) { ecKey in
-            CCryptoBoringSSL_ECDSA_verify(0, digest, digest.count, signature, signature.count, ecKey) == 1
+            ECDSA_verify(0, digest, digest.count, signature, signature.count, ecKey) == 1
         }
         clearErrors()
         return isValid ?? false
@@ -93,36 +93,36 @@ enum ForeignKeys {
         let numbers = [
             Secp256k1.prime, "0", "7", Secp256k1.generatorX, Secp256k1.generatorY, Secp256k1.order, "1",
         ].map(number)
-        defer { for case let number? in numbers { CCryptoBoringSSL_BN_free(number) } }
+        defer { for case let number? in numbers { BN_free(number) } }
         guard numbers.allSatisfy({ $0 != nil }),
-            let group = CCryptoBoringSSL_EC_GROUP_new_curve_GFp(numbers[0], numbers[1], numbers[2], nil)
+            let group = EC_GROUP_new_curve_GFp(numbers[0], numbers[1], numbers[2], nil)
         else { return nil }
-        defer { CCryptoBoringSSL_EC_GROUP_free(group) }
-        guard let generator = CCryptoBoringSSL_EC_POINT_new(group) else { return nil }
-        defer { CCryptoBoringSSL_EC_POINT_free(generator) }
+        defer { EC_GROUP_free(group) }
+        guard let generator = EC_POINT_new(group) else { return nil }
+        defer { EC_POINT_free(generator) }
         guard
-            CCryptoBoringSSL_EC_POINT_set_affine_coordinates_GFp(group, generator, numbers[3], numbers[4], nil) == 1,
-            CCryptoBoringSSL_EC_GROUP_set_generator(group, generator, numbers[5], numbers[6]) == 1,
-            let point = CCryptoBoringSSL_EC_POINT_new(group)
+            EC_POINT_set_affine_coordinates_GFp(group, generator, numbers[3], numbers[4], nil) == 1,
+            EC_GROUP_set_generator(group, generator, numbers[5], numbers[6]) == 1,
+            let point = EC_POINT_new(group)
         else { return nil }
-        defer { CCryptoBoringSSL_EC_POINT_free(point) }
-        guard CCryptoBoringSSL_EC_POINT_oct2point(group, point, key, key.count, nil) == 1,
-            let ecKey = CCryptoBoringSSL_EC_KEY_new()
+        defer { EC_POINT_free(point) }
+        guard EC_POINT_oct2point(group, point, key, key.count, nil) == 1,
+            let ecKey = EC_KEY_new()
         else { return nil }
-        defer { CCryptoBoringSSL_EC_KEY_free(ecKey) }
-        guard CCryptoBoringSSL_EC_KEY_set_group(ecKey, group) == 1,
-            CCryptoBoringSSL_EC_KEY_set_public_key(ecKey, point) == 1
+        defer { EC_KEY_free(ecKey) }
+        guard EC_KEY_set_group(ecKey, group) == 1,
+            EC_KEY_set_public_key(ecKey, point) == 1
         else { return nil }
         return body(ecKey)
     }
 
     private static func number(_ hex: String) -> UnsafeMutablePointer<BIGNUM>? {
         var value: UnsafeMutablePointer<BIGNUM>?
-        return CCryptoBoringSSL_BN_hex2bn(&value, hex) > 0 ? value : nil
+        return BN_hex2bn(&value, hex) > 0 ? value : nil
     }
 
     /// The library queues an error per refused input on the thread; nobody reads them.
     private static func clearErrors() {
-        CCryptoBoringSSL_ERR_clear_error()
+        ERR_clear_error()
     }
 }

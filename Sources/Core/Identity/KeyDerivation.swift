@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import CCryptoBoringSSL
+import CNIOBoringSSL
 package import TuttiBase
 
 /// SHA-256 and scrypt over the C library that swift-crypto carries: the public API has no scrypt, and its SHA-256
@@ -8,7 +8,7 @@ package enum KeyDerivation {
     package static func sha256(_ bytes: [UInt8]) -> Bytes32 {
         var digest = [UInt8](repeating: 0, count: Bytes32.count)
         bytes.withUnsafeBufferPointer { input in
-            _ = CCryptoBoringSSL_SHA256(input.baseAddress, input.count, &digest)
+            _ = SHA256(input.baseAddress, input.count, &digest)
         }
         return Bytes32(digest) ?? .zero
     }
@@ -22,7 +22,7 @@ package enum KeyDerivation {
         guard (1...40).contains(costExponent) else { return nil }
         var key = [UInt8](repeating: 0, count: count)
         let result = passphrase.withUnsafeBytes { password in
-            CCryptoBoringSSL_EVP_PBE_scrypt(
+            EVP_PBE_scrypt(
                 password.assumingMemoryBound(to: CChar.self).baseAddress, password.count, salt, salt.count,
                 1 << UInt64(costExponent), blockSize, parallelism, memoryBytesMax, &key, count)
         }

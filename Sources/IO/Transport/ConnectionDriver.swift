@@ -274,7 +274,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private func pump() {
         guard let link, let table else { return }
         var budget = environment.limits.turnBytesMax
-        while link.isWritable || (closing != nil && budget == environment.limits.turnBytesMax) {
+        while isRoomMade(on: link) || (closing != nil && budget == environment.limits.turnBytesMax) {
             guard budget > 0 else {
                 queueContinuation()
                 break
@@ -288,6 +288,15 @@ final class ConnectionDriver: @unchecked Sendable {
             needsFlush = false
             link.flush()
         }
+    }
+
+    /// What is written and not flushed fills the link too; its writability comes back within our own flush, unseen.
+    private func isRoomMade(on link: any ByteLink) -> Bool {
+        if !link.isWritable, needsFlush {
+            needsFlush = false
+            link.flush()
+        }
+        return link.isWritable
     }
 
     private func produceChunk(_ table: ConnectionStreams, to link: any ByteLink, bytesMax: Int) -> Int {

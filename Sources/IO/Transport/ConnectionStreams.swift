@@ -12,6 +12,7 @@ import TuttiIdentity
 /// A stream that is not in the table is over for its owner; what still comes of it is a legal late event and dropped.
 final class ConnectionStreams {
     let box: CoreBox
+    // soundness: allow unowned: the driver owns this table and drops it first; a weak reference costs on every read
     private unowned let driver: ConnectionDriver
     private let environment: DriverEnvironment
     private let connection: ConnectionID
@@ -93,7 +94,13 @@ final class ConnectionStreams {
         guard let peer else {
             return request.fail(TransportError(code: .closed, message: "the connection is not established"))
         }
-        guard let stream = box.core.openStream(request.protocols, at: now) else {
+        var opened = box.core.openStream(request.protocols, at: now)
+        if opened == nil, let oldest = oldestAbandoned {
+            // Peers exist that never end their direction; streams that nobody waits for must not hold up new ones.
+            reset(oldest, at: now)
+            opened = box.core.openStream(request.protocols, at: now)
+        }
+        guard let stream = opened else {
             let message = "the connection has as many open streams as it may: close some, or wait"
             return request.fail(TransportError(code: .streamLimit, message: message))
         }
@@ -105,6 +112,14 @@ final class ConnectionStreams {
         let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
         entries[stream] = StreamEntry(owner: .application(pipe), protocolID: name, direction: .outbound)
         request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+    }
+
+    /// Of our streams, the one that its owner let go of first. Looked for only at the limit.
+    private var oldestAbandoned: StreamID? {
+        entries.lazy.filter { _, entry in
+            guard case .abandoned = entry.owner else { return false }
+            return entry.direction == .outbound
+        }.map(\.key).min()
     }
 
     /// The bytes queued for it, framed.

@@ -1,5 +1,5 @@
-package import NIOCore
 // SPDX-License-Identifier: Apache-2.0
+package import NIOCore
 import NIOPosix
 import Synchronization
 import TuttiBase

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Foundation
+import Tutti
+
+struct RigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rig",
+        abstract: "Be driven by a test rig: one JSON object per line on stdin and stdout.",
+        discussion: """
+            Prints {"ready":true,"id":…,"addrs":[…],"pids":[…]}, then answers
+            {"i":N,"op":…} with {"i":N,"ok":true,…} or {"i":N,"err":"…"}, several at a
+            time, until stdin ends. Operations: connect, disconnect, ping, protocols,
+            echo, streams, cycle, bulk, perf; any other is answered "unsupported". Serves
+            /echo/1.0.0, /bulk/1.0.0, /perf/1.0.0 and /ipfs/ping/1.0.0. Runs under the
+            limits profile "lab": never let strangers reach it.
+
+            Environment:
+              RIG_LISTEN    addresses to listen on, separated by commas
+                            (default /ip4/127.0.0.1/tcp/0)
+              RIG_SECURITY  noise or tls (default: both, Noise first)
+
+            Example:
+              echo '{"i":1,"op":"connect","addr":"/ip4/127.0.0.1/tcp/4001"}' | tutti rig
+            """)
+
+    func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        var configuration = NodeConfiguration()
+        configuration.limits = .lab
+        if let text = environment["RIG_LISTEN"], !text.isEmpty {
+            configuration.listen = try text.split(separator: ",").map { try Console.address(String($0)) }
+        }
+        if let text = environment["RIG_SECURITY"], !text.isEmpty {
+            guard let security = NodeConfiguration.Security(rawValue: text) else {
+                throw ValidationError("RIG_SECURITY must be noise or tls")
+            }
+            configuration.securities = [security]
+        }
+        Console.note("limits profile: lab")
+        try await withNode(configuration) { node in
+            RigServer.serve(on: node)
+            let output = RigOutput()
+            let addresses = try await node.listenAddresses.map { "\($0)" }
+            await output.write(
+                RigReady(ready: true, id: "\(node.peerID)", addrs: addresses, pids: [getpid()]))
+            await withDiscardingTaskGroup { group in
+                for await line in RigInput.lines() {
+                    group.addTask { await RigOperations(node: node).answer(line, to: output) }
+                }
+                group.cancelAll()
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Foundation
+import Logging
+import ServiceLifecycle
+import Tutti
+
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Run a node until SIGTERM or SIGINT.",
+        discussion: """
+            Makes the data folder (0700) and a key (0600) at the first start; the key is
+            the node's identity, so keep it. Prints the peer id and one line per address.
+            Without --listen the node takes a free port on loopback, where only programs
+            of this machine reach it.
+
+            Examples:
+              tutti up
+              tutti up --listen /ip4/0.0.0.0/tcp/4001 --listen /ip6/::/tcp/4001
+              tutti up --data /srv/tutti --passphrase-file /etc/tutti/passphrase
+            """)
+
+    @OptionGroup var data: DataOptions
+
+    @Option(help: "An address to listen on; may be repeated.", transform: Console.address)
+    var listen: [Multiaddr] = []
+
+    @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
+    var logLevel = "notice"
+
+    func validate() throws {
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("'\(logLevel)' is not a log level")
+        }
+    }
+
+    func run() async throws {
+        let logger = Console.logger(Logger.Level(rawValue: logLevel) ?? .notice)
+        let folder = DataFolder(path: data.folder)
+        try folder.create()
+        var configuration = NodeConfiguration()
+        configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
+        if !listen.isEmpty { configuration.listen = listen }
+        configuration.logger = logger
+        let node = try Node(configuration: configuration)
+        let services = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                // When the node can't start, the other task says why.
+                guard let addresses = try? await node.listenAddresses else { return }
+                Console.print("id \(node.peerID)")
+                for address in addresses { Console.print("listening \(address)") }
+            }
+            try await services.run()
+        }
+    }
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+import Logging
+import NIOCore
+import Synchronization
+import TuttiBase
+import TuttiConnection
+import TuttiIdentity
+import TuttiNodeCore
+import TuttiPeers
+import TuttiTransport
+
+/// Does for NodeCore what it wants done, and tells it what happened.
+///
+/// Confined to `loop`, which carries no socket: every stored variable is touched there only, and every entry from outside
+/// is one `execute`. A turn is: inputs into the core, all effects out, commands grouped per connection and handed over in
+/// one call each, one timer armed. Bytes of applications' streams never come by here.
+///
+/// `@unchecked Sendable`: the guard is `loop`.
+final class NodeDriver: ConnectionOwner, @unchecked Sendable {
+    /// A name to look up; answered with `.resolved`.
+    struct Lookup: Sendable {
+        let id: ConnectionID
+        let address: Multiaddr
+    }
+
+    private struct DialWaiter {
+        let peer: PeerID?
+        let continuation: CheckedContinuation<Result<PeerID, NodeError>, Never>
+    }
+
+    private let loop: any EventLoop
+    private let directory: PeerDirectory
+    private let events: EventHub
+    private let arrivals: BatchQueue<StreamMailbox>
+    private let lookups: BatchQueue<Lookup>
+    private let logger: Logger
+    private var metrics = NodeMetrics()
+    private let lastRequest = Atomic<UInt64>(0)
+
+    private var core: NodeCore
+    private var transport: Transport?
+    private var protocols = ProtocolTable()
+    private var handles: [ConnectionID: ConnectionHandle] = [:]
+    private var dials: [RequestID: DialWaiter] = [:]
+    /// What this turn wants of each connection, in the order of first mention.
+    private var outbox: [ConnectionID: [ConnectionCommand]] = [:]
+    private var outboxOrder: [ConnectionID] = []
+    private var armed: (at: Instant, timer: Scheduled<Void>)?
+    private var isExportDue = false
+    private var isClosing = false
+    private var isStopped = false
+    private var closeWaiter: CheckedContinuation<Void, Never>?
+
+    init(
+        configuration: PeersConfiguration, seed: UInt64, loop: any EventLoop, directory: PeerDirectory,
+        events: EventHub, arrivals: BatchQueue<StreamMailbox>, lookups: BatchQueue<Lookup>, logger: Logger
+    ) {
+        self.loop = loop
+        self.directory = directory
+        self.events = events
+        self.arrivals = arrivals
+        self.lookups = lookups
+        self.logger = logger
+        core = NodeCore(configuration: configuration, seed: seed, at: Self.now())
+    }
+
+    // MARK: From any thread
+
+    /// Connections call this on their own loops. Streams for applications go straight to the tasks; the rest in one hop.
+    func receive(_ batch: [ConnectionEvent]) {
+        var rest = batch
+        rest.removeAll { event in
+            guard case .streamArrived(_, let mailbox) = event else { return false }
+            // A full queue means that the handlers are far behind: refuse.
+            if !arrivals.append(mailbox) { mailbox.reset() }
+            return true
+        }
+        guard !rest.isEmpty else { return }
+        let forCore = rest
+        loop.execute {
+            for event in forCore { self.apply(event) }
+            self.endTurn()
+        }
+    }
+
+    func start(_ transport: Transport, protocols: ProtocolTable) {
+        loop.execute {
+            self.transport = transport
+            self.replaceProtocols(protocols)
+            self.endTurn()
+        }
+    }
+
+    func submit(_ input: PeersInput) {
+        loop.execute {
+            self.feed(input)
+            self.endTurn()
+        }
+    }
+
+    func setProtocols(_ protocols: ProtocolTable) {
+        loop.execute {
+            self.replaceProtocols(protocols)
+            for handle in self.handles.values { handle.perform([.setProtocols(protocols)]) }
+            self.endTurn()
+        }
+    }
+
+    /// Connects, or finds that we are connected. Exactly one of the answers comes, at the latest at the deadline.
+    func dial(_ peer: PeerID?, at addresses: [Multiaddr], within duration: Duration) async throws(NodeError) -> PeerID {
+        let request = RequestID(lastRequest.wrappingAdd(1, ordering: .relaxed).newValue)
+        let deadline = Self.now() + duration
+        let result: Result<PeerID, NodeError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let waiter = DialWaiter(peer: peer, continuation: continuation)
+                loop.execute { self.beginDial(request, waiter, addresses, deadline) }
+                // The handler below may have run before the dial was known.
+                if Task.isCancelled { cancelDial(request) }
+            }
+        } onCancel: {
+            cancelDial(request)
+        }
+        return try result.get()
+    }
+
+    /// Closes every connection in order and waits for them, at most `duration`. Nothing is accepted or dialled afterwards.
+    func closeAll(within duration: Duration) async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            loop.execute {
+                self.isClosing = true
+                self.closeWaiter = continuation
+                for handle in self.handles.values { handle.perform([.close]) }
+                self.loop.scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) { self.resumeCloser() }
+                self.endTurn()
+            }
+        }
+    }
+
+    /// The last call. Dials under way fail with `.stopped`.
+    func stop() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            loop.execute {
+                self.isStopped = true
+                self.armed?.timer.cancel()
+                self.armed = nil
+                for waiter in self.dials.values {
+                    waiter.continuation.resume(returning: .failure(.stopped(.dial, peer: waiter.peer)))
+                }
+                self.dials.removeAll()
+                self.handles.removeAll()
+                self.directory.removeAll()
+                self.export()
+                continuation.resume()
+            }
+        }
+    }
+
+    // MARK: On the loop
+
+    private static func now() -> Instant {
+        Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
+    }
+
+    private func beginDial(_ request: RequestID, _ waiter: DialWaiter, _ addresses: [Multiaddr], _ deadline: Instant) {
+        guard !isClosing, !isStopped else {
+            waiter.continuation.resume(returning: .failure(.stopped(.dial, peer: waiter.peer)))
+            return
+        }
+        dials[request] = waiter
+        feed(.dialRequested(request, peer: waiter.peer, addresses: addresses, deadline: deadline))
+        endTurn()
+    }
+
+    private func cancelDial(_ request: RequestID) {
+        loop.execute {
+            guard self.dials[request] != nil else { return }
+            self.feed(.dialCancelled(request))
+            self.endTurn()
+        }
+    }
+
+    private func replaceProtocols(_ protocols: ProtocolTable) {
+        self.protocols = protocols
+        transport?.setProtocols(protocols)
+        feed(.protocolsChanged(protocols.names))
+    }
+
+    private func apply(_ event: ConnectionEvent) {
+        guard !isStopped else { return }
+        switch event {
+        case .accepted(let handle):
+            guard !isClosing else { return handle.perform([.close]) }
+            handles[handle.id] = handle
+            feed(.accepted(handle.id, remote: handle.remote))
+        case .established(let handle, let establishment, let direction):
+            guard !isClosing else { return handle.perform([.close]) }
+            if direction == .outbound {
+                handles[handle.id] = handle
+                // Handlers may have changed while the dial was under way.
+                handle.perform([.setProtocols(protocols)])
+            }
+            feed(.established(handle.id, establishment, direction, remote: handle.remote))
+        case .dialFailed(let id, let reason):
+            metrics.attemptFailed(reason)
+            feed(.dialFailed(id, reason))
+        case .closed(let id, let reason):
+            logger.debug("connection closed", metadata: ["connection.id": "\(id)", "reason": "\(reason)"])
+            metrics.closed(reason)
+            feed(.closed(id, reason))
+            handles[id] = nil
+            outbox[id] = nil
+        case .streamOpened(let id, let stream, let name, let direction, let request):
+            feed(.streamOpened(id, stream, name, direction, request: request.map { RequestID($0) }))
+        case .openFailed(let id, let request):
+            feed(.openFailed(id, request: RequestID(request)))
+        case .message(let id, let stream, let bytes):
+            feed(.message(id, stream, bytes))
+        case .streamEnded(let id, let stream):
+            feed(.streamEnded(id, stream))
+        case .streamFailed(let id, let stream, let fault):
+            feed(.streamFailed(id, stream, fault))
+        case .streamsInUse(let id, let count):
+            feed(.streamsInUse(id, count: count))
+        case .roundTripMeasured(let id, let duration):
+            metrics.roundTrip(duration)
+            feed(.roundTripMeasured(id, duration))
+        case .processorUsed(let id, let percent):
+            feed(.processorUsed(id, percent: percent))
+        case .receipt:
+            // Let go of with its batch, at the end of the turn.
+            break
+        case .streamArrived(_, let mailbox):
+            // `receive` takes these out; a stream that nobody waits for is refused.
+            mailbox.reset()
+        }
+    }
+
+    private func feed(_ input: PeersInput) {
+        guard !isStopped else { return }
+        core.handle(.peers(input), at: Self.now())
+        drain()
+    }
+
+    private func drain() {
+        while let effect = core.nextEffect() {
+            switch effect {
+            case .peers(let effect): perform(effect)
+            }
+        }
+    }
+
+    private func perform(_ effect: PeersEffect) {
+        switch effect {
+        case .dial(let id, let address, let expected, let security, let deadline):
+            transport?.dial(id, to: address, expected: expected, security: security, timeout: deadline - Self.now())
+        case .cancelDial(let id):
+            transport?.cancelDial(id)
+        case .resolve(let id, let address):
+            // The effect loop around us picks up what this input leads to.
+            if !lookups.append(Lookup(id: id, address: address)) {
+                core.handle(.peers(.resolved(id, [])), at: Self.now())
+            }
+        case .admit(let id): enqueue(.admit, for: id)
+        case .close(let id): enqueue(.close, for: id)
+        case .openStream(let id, let name, let request):
+            if handles[id] == nil {
+                core.handle(.peers(.openFailed(id, request: request)), at: Self.now())
+            } else {
+                enqueue(.openStream(name, request: request.value), for: id)
+            }
+        case .send(let id, let stream, let bytes): enqueue(.send(stream, bytes), for: id)
+        case .closeWriting(let id, let stream): enqueue(.closeWriting(stream), for: id)
+        case .resetStream(let id, let stream): enqueue(.resetStream(stream), for: id)
+        case .dialed(let request, let id, let peer):
+            if !directory.isConnected(peer), let handle = handles[id] { directory.prefer(handle, for: peer) }
+            dials.removeValue(forKey: request)?.continuation.resume(returning: .success(peer))
+        case .dialRejected(let request, let error):
+            guard let waiter = dials.removeValue(forKey: request) else { return }
+            waiter.continuation.resume(returning: .failure(.dial(error, peer: waiter.peer)))
+        case .emit(let event): publish(event)
+        }
+    }
+
+    private func publish(_ event: PeersEvent) {
+        switch event {
+        case .listening(let addresses):
+            events.emit(.listening(addresses))
+        case .peerConnected(let peer, let id):
+            if let handle = handles[id] { directory.prefer(handle, for: peer) }
+            logger.debug("peer connected", metadata: ["peer.id": "\(peer)", "connection.id": "\(id)"])
+            events.emit(.peerConnected(peer))
+        case .peerDisconnected(let peer, let reason):
+            directory.remove(peer)
+            logger.debug("peer disconnected", metadata: ["peer.id": "\(peer)"])
+            events.emit(.peerDisconnected(peer, reason: NodeError.sort(reason).text))
+        case .peerIdentified(let peer, let profile):
+            let description = PeerDescription(profile)
+            directory.describe(peer, as: description)
+            events.emit(.peerIdentified(peer, description))
+        case .connectionPreferred(let peer, let id):
+            if let handle = handles[id] { directory.prefer(handle, for: peer) }
+        case .inboundRefused(let remote, let reason):
+            events.emit(.inboundRefused(remote: remote, reason: reason.text))
+        }
+    }
+
+    private func enqueue(_ command: ConnectionCommand, for id: ConnectionID) {
+        if outbox[id] == nil { outboxOrder.append(id) }
+        outbox[id, default: []].append(command)
+    }
+
+    private func endTurn() {
+        for id in outboxOrder {
+            guard let commands = outbox.removeValue(forKey: id) else { continue }
+            handles[id]?.perform(commands)
+        }
+        outboxOrder.removeAll(keepingCapacity: true)
+        if isClosing, handles.isEmpty { resumeCloser() }
+        arm()
+        scheduleExport()
+    }
+
+    /// Counts go out a second after something happened; an idle node does nothing.
+    private func scheduleExport() {
+        guard !isExportDue, !isStopped else { return }
+        isExportDue = true
+        loop.scheduleTask(in: .seconds(1)) {
+            self.isExportDue = false
+            self.export()
+        }
+    }
+
+    private func export() {
+        metrics.export(core.peers.stats, peers: directory.count, connections: handles.count)
+    }
+
+    /// An armed timer that fires too early costs less than one that is cancelled at every turn.
+    private func arm() {
+        guard !isStopped, let next = core.nextTimeout else { return }
+        if let armed {
+            guard next < armed.at else { return }
+            armed.timer.cancel()
+        }
+        let deadline = NIODeadline.uptimeNanoseconds(UInt64(clamping: next.nanoseconds))
+        armed = (next, loop.scheduleTask(deadline: deadline) { self.fire() })
+    }
+
+    private func fire() {
+        armed = nil
+        guard !isStopped else { return }
+        let now = Self.now()
+        if let next = core.nextTimeout, next <= now {
+            core.handleTimeout(at: now)
+            drain()
+        }
+        endTurn()
+    }
+
+    private func resumeCloser() {
+        closeWaiter?.resume()
+        closeWaiter = nil
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import Metrics
+import TuttiBase
+import TuttiConnection
+import TuttiPeers
+
+/// Every metric of a node, made of its cores' counts. Labels are from short fixed lists: never a peer or an address.
+struct NodeMetrics {
+    /// A count of PeersCore and the counter that follows it.
+    private struct Followed {
+        let count: KeyPath<PeersStats, UInt64>
+        let counter: Counter
+    }
+
+    private let followed: [Followed]
+    private let attemptsFailed = EndCounters(label: "tutti_attempts_failed_total")
+    private let connectionsClosed = EndCounters(label: "tutti_connections_closed_total")
+    private let peersConnected = Gauge(label: "tutti_peers_connected")
+    private let connectionsOpen = Gauge(label: "tutti_connections_open")
+    private let roundTrips = Timer(label: "tutti_round_trip_nanoseconds")
+    private var exported = PeersStats()
+
+    init() {
+        let labels: [(KeyPath<PeersStats, UInt64>, String, [(String, String)])] = [
+            (\.dialsRequested, "tutti_dials_total", [("result", "requested")]),
+            (\.dialsSucceeded, "tutti_dials_total", [("result", "connected")]),
+            (\.dialsRejected, "tutti_dials_total", [("result", "rejected")]),
+            (\.attempts, "tutti_dial_attempts_total", [("result", "begun")]),
+            (\.attemptsFailed, "tutti_dial_attempts_total", [("result", "failed")]),
+            (\.attemptsCancelled, "tutti_dial_attempts_total", [("result", "cancelled")]),
+            (\.securityFallbacks, "tutti_security_fallbacks_total", []),
+            (\.resolutions, "tutti_resolutions_total", []),
+            (\.inboundAdmitted, "tutti_inbound_total", [("result", "admitted")]),
+            (\.inboundRefused, "tutti_inbound_total", [("result", "refused")]),
+            (\.connectionsEstablished, "tutti_connections_established_total", []),
+            (\.connectionsSurplus, "tutti_connections_retired_total", [("why", "surplus")]),
+            (\.connectionsTrimmed, "tutti_connections_retired_total", [("why", "high_water")]),
+            (\.identifyAnswered, "tutti_identify_total", [("what", "answered")]),
+            (\.identifyReceived, "tutti_identify_total", [("what", "received")]),
+            (\.identifyFailed, "tutti_identify_total", [("what", "failed")]),
+            (\.identifyViolations, "tutti_identify_total", [("what", "violation")]),
+            (\.pushesSent, "tutti_identify_pushes_total", [("direction", "out")]),
+            (\.pushesReceived, "tutti_identify_pushes_total", [("direction", "in")]),
+            (\.lateInputs, "tutti_late_inputs_total", []),
+        ]
+        followed = labels.map { Followed(count: $0.0, counter: Counter(label: $0.1, dimensions: $0.2)) }
+    }
+
+    mutating func export(_ stats: PeersStats, peers: Int, connections: Int) {
+        for item in followed {
+            let new = stats[keyPath: item.count] &- exported[keyPath: item.count]
+            if new > 0 { item.counter.increment(by: Int64(clamping: new)) }
+        }
+        exported = stats
+        peersConnected.record(peers)
+        connectionsOpen.record(connections)
+    }
+
+    func roundTrip(_ duration: Duration) { roundTrips.recordNanoseconds(duration.saturatedNanoseconds) }
+    func attemptFailed(_ reason: CloseReason) { attemptsFailed.increment(reason) }
+    func closed(_ reason: CloseReason) { connectionsClosed.increment(reason) }
+}
+
+/// One counter per way in which a connection ends.
+private struct EndCounters {
+    private let local: Counter
+    private let remote: Counter
+    private let violation: Counter
+    private let timeout: Counter
+    private let transport: Counter
+
+    init(label: String) {
+        func counter(_ reason: String) -> Counter {
+            Counter(label: label, dimensions: [("reason", reason)])
+        }
+        local = counter("local")
+        remote = counter("remote")
+        violation = counter("violation")
+        timeout = counter("timeout")
+        transport = counter("transport")
+    }
+
+    func increment(_ reason: CloseReason) {
+        switch reason {
+        case .local: local.increment()
+        case .remote: remote.increment()
+        case .violation: violation.increment()
+        case .timeout: timeout.increment()
+        case .transport: transport.increment()
+        }
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Logging
+import NIOCore
+import NIOPosix
+import TuttiBase
+import TuttiConnection
+import TuttiIdentity
+import TuttiPeers
+import TuttiTransport
+
+/// Event loops that several nodes of one process share. Whoever made them ends them, after the nodes.
+package struct NodeLoops: Sendable {
+    fileprivate let sockets: MultiThreadedEventLoopGroup
+    fileprivate let driver: MultiThreadedEventLoopGroup
+
+    package init() {
+        sockets = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+        driver = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    }
+
+    package func shutDown() async {
+        // Sockets first: their last events still go to the driver's loop.
+        try? await sockets.shutdownGracefully()
+        try? await driver.shutdownGracefully()
+    }
+}
+
+/// What exists only while a node runs: its loops, its sockets, its driver.
+final class NodeRuntime: Sendable {
+    /// Streams that wait for a handler's task. Connections bound them too; this bounds them all.
+    private static let arrivalsMax = 16_384
+    private static let lookupsMax = 256
+
+    let driver: NodeDriver
+    let transport: Transport
+    let arrivals = BatchQueue<StreamMailbox>(countMax: arrivalsMax)
+    let lookups = BatchQueue<NodeDriver.Lookup>(countMax: lookupsMax)
+    private let loops: NodeLoops
+    private let ownsLoops: Bool
+
+    init(
+        identity: KeyPair, configuration: NodeConfiguration, directory: PeerDirectory, events: EventHub,
+        protocols: ProtocolTable, memory: MemoryNetwork?
+    ) throws(NodeError) {
+        let limits = configuration.limits.nodeLimits
+        let securities = configuration.securities.map(\.protocolID)
+        var peers = PeersConfiguration(
+            identity: identity, limits: limits, agent: configuration.agent, securities: securities)
+        // Later runs under the same key must have higher numbers.
+        peers.recordSequence = UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1000))
+        peers.dialsMemory = memory != nil
+        let gate = configuration.gate
+        peers.gate = { direction, address, peer in gate(peer, address, NodeConfiguration.Direction(direction)) }
+        var connection = ConnectionConfiguration()
+        connection.limits = limits.connection
+        connection.securityProposed = securities.first ?? .noise
+        connection.securityAccepted = securities
+
+        loops = configuration.loops ?? NodeLoops()
+        ownsLoops = configuration.loops == nil
+        driver = NodeDriver(
+            configuration: peers, seed: .random(in: .min ... .max), loop: loops.driver.next(), directory: directory,
+            events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger)
+        do {
+            transport = try Transport(
+                identity: identity, configuration: connection, protocols: protocols, group: loops.sockets,
+                owner: driver,
+                memory: memory)
+        } catch {
+            if ownsLoops {
+                loops.sockets.shutdownGracefully { _ in }
+                loops.driver.shutdownGracefully { _ in }
+            }
+            throw NodeError(
+                code: .invalidConfiguration, stage: .start, message: "the sockets can't be set up: \(error)",
+                cause: error)
+        }
+        driver.start(transport, protocols: protocols)
+    }
+
+    /// Binds every address, or throws for the first that can't be bound. Returns what was bound.
+    func listen(on addresses: [Multiaddr], logger: Logger) async throws(NodeError) -> [Multiaddr] {
+        var bound: [Multiaddr] = []
+        for address in addresses {
+            do {
+                bound += try await transport.listen(on: address)
+            } catch {
+                // A machine without IPv6 serves IPv4 only.
+                if Self.isFamilyMissing(error), !bound.isEmpty {
+                    logger.debug("address skipped", metadata: ["address": "\(address)"])
+                    continue
+                }
+                let isInUse = (error as? TransportError)?.code == .addressInUse
+                throw NodeError(
+                    code: isInUse ? .addressInUse : .cannotListen, stage: .listen, message: "\(error)", cause: error)
+            }
+        }
+        driver.submit(.listening(bound))
+        return bound
+    }
+
+    private static func isFamilyMissing(_ error: any Error) -> Bool {
+        guard let error = error as? TransportError, let cause = error.cause as? IOError else { return false }
+        return cause.errnoCode == EAFNOSUPPORT || cause.errnoCode == EADDRNOTAVAIL
+    }
+
+    /// Looks names up until cancelled, several at a time; PeersCore bounds how many.
+    func lookUpNames() async {
+        await withDiscardingTaskGroup { group in
+            while let batch = await lookups.next() {
+                for lookup in batch {
+                    group.addTask {
+                        let addresses = await self.transport.resolve(lookup.address)
+                        self.driver.submit(.resolved(lookup.id, addresses))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops listening, says goodbye on every connection, ends the loops. Works in a cancelled task too.
+    func shutDown(within duration: Duration) async {
+        arrivals.finish()
+        await transport.close()
+        await driver.closeAll(within: duration)
+        await driver.stop()
+        if ownsLoops { await loops.shutDown() }
+    }
+}
