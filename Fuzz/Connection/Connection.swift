@@ -3,6 +3,7 @@ import FuzzSupport
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 /// A whole connection: two cores joined by a byte stream or by streams, or one core before a hostile peer.
@@ -167,7 +168,9 @@ struct Pair {
             rounds += 1
             require(rounds < 10_000, "an exchange comes to rest")
         } while dialer.hasOutput || listener.hasOutput
-        guard !dialer.core.isClosed, !listener.core.isClosed, dialer.isEstablished, listener.isEstablished else { return }
+        guard !dialer.core.isClosed, !listener.core.isClosed, dialer.isEstablished, listener.isEstablished else {
+            return
+        }
         for (id, here) in dialer.streams {
             guard let there = listener.streams[id], here.isAgreed, there.isAgreed else { continue }
             require(there.received == here.sent, "what the dialer sent arrived: \(there.received) of \(here.sent)")
@@ -186,7 +189,8 @@ func hostileBytes(_ source: inout ByteSource) -> ByteBuffer {
         case 0:
             bytes.writeBytes(source.blob(countMax: 600))
         case 1:
-            writeMessage(source.pick(["/multistream/1.0.0", "/yamux/1.0.0", "/noise", "/tls/1.0.0", "na", "ls"]), &bytes)
+            writeMessage(
+                source.pick(["/multistream/1.0.0", "/yamux/1.0.0", "/noise", "/tls/1.0.0", "na", "ls"]), &bytes)
         case 2, 3:
             // A stream with its negotiation in one go, as everybody does it.
             var payload = ByteBuffer()

@@ -3,6 +3,7 @@ import FuzzSupport
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 struct Party {
@@ -88,7 +89,8 @@ final class End {
         trace("\(direction) acts \(choice) on \(id)")
         switch choice {
         case 0, 1:
-            let names = source.byte() < 180 ? [source.pick(protocols)] : [source.pick(protocols), source.pick(protocols)]
+            let names =
+                source.byte() < 180 ? [source.pick(protocols)] : [source.pick(protocols), source.pick(protocols)]
             if let opened = core.openStream(names, at: now) {
                 require(streams[opened] == nil, "a new stream has a new id")
                 streams[opened] = Stream()
@@ -262,7 +264,8 @@ final class End {
         case .streamDrained(let id):
             require(streams[id] != nil, "a stream that drained is known")
         case .streamClosed(let id):
-            require(streams[id]?.isEnded == true && streams[id]?.isFinishing == true, "a closed stream has ended both ways")
+            require(
+                streams[id]?.isEnded == true && streams[id]?.isFinishing == true, "a closed stream has ended both ways")
             forget(id)
         case .requestWindow(let id, let bytes):
             require(streams[id] != nil || kind == .hostile, "a stream that may grow is known")
@@ -334,7 +337,9 @@ final class End {
         require(core.isClosed == (closeReason != nil), "an end is told")
         require(core.openStreamCount >= streams.count, "every stream that is told of exists")
         let agreed = streams.values.count { $0.isAgreed }
-        require(agreed <= limits.streamsInboundMax + limits.streamsOutboundMax || kind == .multiplexed, "streams are limited")
+        require(
+            agreed <= limits.streamsInboundMax + limits.streamsOutboundMax || kind == .multiplexed,
+            "streams are limited")
         if kind != .multiplexed {
             let held = streams.values.reduce(0) { $0 + $1.unconsumed }
             require(held <= limits.connectionWindowMax, "what is held unread is limited")

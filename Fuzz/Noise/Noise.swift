@@ -3,6 +3,7 @@ import FuzzSupport
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 /// Noise: handshakes from garbage, handshakes with damage, records with damage. The first byte chooses.
@@ -78,7 +79,9 @@ func fuzzGarbage(_ source: inout ByteSource) {
     } catch {
         // Late bytes after a failure are dropped.
         var late = ByteBuffer(bytes: [1, 2, 3])
-        if case .established? = try? machine.receive(&late, into: &output) { require(false, "a failed machine stays failed") }
+        if case .established? = try? machine.receive(&late, into: &output) {
+            require(false, "a failed machine stays failed")
+        }
     }
 }
 

@@ -5,6 +5,7 @@ import TuttiConnection
 import TuttiIdentity
 import TuttiPeers
 import TuttiTransport
+
 import struct NIOCore.ByteBuffer
 
 /// identify's messages, DNS, and all decisions about connections under any order of inputs. The first byte chooses.
@@ -31,7 +32,9 @@ func start(_ count: CInt, _ arguments: Arguments?) -> CInt {
 
 func fuzzIdentify(_ source: inout ByteSource) {
     let limits = NodeLimits.internet
-    guard var message = try? IdentifyMessage(ByteBuffer(bytes: source.blob(countMax: 8_192)), limits: limits) else { return }
+    guard var message = try? IdentifyMessage(ByteBuffer(bytes: source.blob(countMax: 8_192)), limits: limits) else {
+        return
+    }
     checkIdentify(message, limits)
     if let part = try? IdentifyMessage(ByteBuffer(bytes: source.rest()), limits: limits) {
         message.merge(part, limits: limits)
@@ -55,7 +58,9 @@ func fuzzDNSAnswer(_ source: inout ByteSource) {
         bytes = [0, 7, 0x81, 0x80, 0, 1, 0, source.byte() & 7, 0, 0, 0, 0] + source.rest()
     } else {
         let text = String(decoding: source.blob(countMax: 600), as: UTF8.self)
-        guard let genuine = DNSMessage.response(id: 7, name: name, texts: [text, "dnsaddr=/ip4/192.0.2.1/tcp/1"]) else { return }
+        guard let genuine = DNSMessage.response(id: 7, name: name, texts: [text, "dnsaddr=/ip4/192.0.2.1/tcp/1"]) else {
+            return
+        }
         bytes = Array(genuine.readableBytesView)
         for _ in 0..<source.below(4) { bytes = source.mutate(bytes) }
     }
@@ -64,7 +69,8 @@ func fuzzDNSAnswer(_ source: inout ByteSource) {
     buffer.writeBytes(bytes)
     buffer.moveReaderIndex(forwardBy: 5)
     let answer = try? DNSMessage.answer(buffer, to: name)
-    require(answer == (try? DNSMessage.answer(ByteBuffer(bytes: bytes), to: name)), "an answer doesn't depend on its place")
+    require(
+        answer == (try? DNSMessage.answer(ByteBuffer(bytes: bytes), to: name)), "an answer doesn't depend on its place")
     guard let answer else { return }
     let size = answer.texts.reduce(0) { $0 + $1.count }
     require(size <= bytes.count && answer.texts.count <= DNSMessage.recordsMax, "texts are no longer than the answer")
@@ -77,7 +83,8 @@ func fuzzDNSQuery(_ source: inout ByteSource) {
         return require(DNSMessage.response(id: 9, name: name, texts: []) == nil, "no name, no answer")
     }
     require((try? DNSMessage.answer(query, to: name)) == nil, "a question is no answer")
-    guard let response = DNSMessage.response(id: 9, name: name, texts: texts), response.readableBytes <= DNSMessage.messageBytesMax
+    guard let response = DNSMessage.response(id: 9, name: name, texts: texts),
+        response.readableBytes <= DNSMessage.messageBytesMax
     else { return }
     let answer = try? DNSMessage.answer(response, to: name)
     require(answer?.id == 9 && answer?.texts == texts.map { Array($0.utf8) }, "an answer is what was answered: \(name)")

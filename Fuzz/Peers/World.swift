@@ -4,6 +4,7 @@ import TuttiBase
 import TuttiConnection
 import TuttiIdentity
 import TuttiPeers
+
 import struct NIOCore.ByteBuffer
 
 let ownKey = KeyPair(seed: Bytes32(words: (1, 1, 1, 1)))
@@ -62,7 +63,9 @@ final class World {
         do { try limits.validate() } catch { require(false, "the limits are valid: \(error)") }
         var configuration = PeersConfiguration(identity: ownKey, limits: limits, agent: "fuzz/1")
         configuration.dialsMemory = source.bool()
-        if source.byte() < 40 { configuration.gate = { _, address, peer in address.binary.count % 3 != 0 && peer != peerKeys[1].peerID } }
+        if source.byte() < 40 {
+            configuration.gate = { _, address, peer in address.binary.count % 3 != 0 && peer != peerKeys[1].peerID }
+        }
         core = PeersCore(configuration: configuration, at: now)
         drain()
     }
@@ -331,7 +334,9 @@ final class World {
             connections[id]?.streams.remove(stream)
         case .dialed(let request, let id, let peer):
             require(requests.removeValue(forKey: request) != nil, "a request is answered once")
-            require(connections[id]?.phase == .up && connections[id]?.peer == peer, "the answer is a connection to the peer")
+            require(
+                connections[id]?.phase == .up && connections[id]?.peer == peer, "the answer is a connection to the peer"
+            )
         case .dialRejected(let request, _):
             require(requests.removeValue(forKey: request) != nil, "a request is answered once")
         case .emit(let event): emitted(event)
@@ -376,7 +381,8 @@ final class World {
         require(counted <= limits.connectionsMax, "connections are limited: \(counted)")
         require(core.inboundCount <= limits.connectionsInboundMax, "inbound connections are limited")
         require(core.unauthenticatedCount <= limits.unauthenticatedMax, "unproven connections are limited")
-        require(core.activeDialCount <= limits.dialsMax && core.queuedDialCount <= limits.dialQueueMax, "dials are limited")
+        require(
+            core.activeDialCount <= limits.dialsMax && core.queuedDialCount <= limits.dialQueueMax, "dials are limited")
         require(core.pendingRequestCount == requests.count, "requests under way are those without an answer")
         require(requests.count <= limits.dialRequestsMax, "requests are limited")
         require(core.store.count <= limits.peersMax, "peers that are remembered are limited")

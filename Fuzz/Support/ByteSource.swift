@@ -1,9 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#if canImport(Darwin)
-import Darwin
-#else
-import Glibc
-#endif
 package import struct NIOCore.ByteBuffer
 
 /// Reads a fuzzer's input as a list of choices. When it is used up every choice is the first one, so a run always ends.
@@ -129,17 +124,8 @@ package struct ByteSource {
 
 /// A property does not hold. Ends the process, as the fuzzer expects of a finding, and says which one.
 package func require(
-    _ holds: @autoclosure () -> Bool, _ property: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line
+    _ holds: @autoclosure () -> Bool, _ property: @autoclosure () -> String, file: StaticString = #fileID,
+    line: UInt = #line
 ) {
     if !holds() { fatalError("does not hold: \(property())", file: file, line: line) }
-}
-
-private let isTracing = CommandLine.arguments.contains("-trace=1")
-
-/// Tells what a run does, when its one input is run with `-trace=1`.
-package func trace(_ text: @autoclosure () -> String) {
-    guard isTracing else { return }
-    // Not `print`: its buffer is lost when a property doesn't hold.
-    let line = Array((text() + "\n").utf8)
-    _ = write(2, line, line.count)
 }

@@ -4,6 +4,7 @@ import TuttiBase
 import TuttiConnection
 import TuttiIdentity
 import TuttiTransport
+
 import struct NIOCore.ByteBuffer
 
 /// TLS: flights from garbage, flights with damage, records with damage, certificates. The first byte chooses.
@@ -82,7 +83,8 @@ final class End {
                         self.establishment = establishment
                         self.muxer = muxer
                     case .handshaking:
-                        require(establishment == nil && plaintext.readableBytes == 0, "no data before the peer is proven")
+                        require(
+                            establishment == nil && plaintext.readableBytes == 0, "no data before the peer is proven")
                     case .open:
                         break
                     case .endedByPeer:
@@ -120,7 +122,8 @@ final class End {
 
 func fuzzGarbage(_ source: inout ByteSource) {
     let isDialer = source.bool()
-    let end = End(isDialer ? dialers[0].engine(.outbound, expecting: nil) : listeners[0].engine(.inbound, expecting: nil))
+    let end = End(
+        isDialer ? dialers[0].engine(.outbound, expecting: nil) : listeners[0].engine(.inbound, expecting: nil))
     if isDialer {
         do { try end.engine.start(into: &end.output) } catch { require(false, "a dialer can start: \(error)") }
     }
@@ -128,7 +131,8 @@ func fuzzGarbage(_ source: inout ByteSource) {
     for _ in 0..<source.below(5) {
         // A record of any type: handshake, alert, change of cipher, data.
         let bytes = source.blob(countMax: 700)
-        input.writeMultipleIntegers(source.pick([UInt8(22), 21, 20, 23, source.byte()]), UInt16(0x0303), UInt16(bytes.count))
+        input.writeMultipleIntegers(
+            source.pick([UInt8(22), 21, 20, 23, source.byte()]), UInt16(0x0303), UInt16(bytes.count))
         input.writeBytes(bytes)
     }
     input.writeBytes(source.take(16))
@@ -148,7 +152,9 @@ func fuzzSession(_ source: inout ByteSource) {
     do { try dialer.engine.start(into: &dialer.output) } catch { require(false, "a dialer can start: \(error)") }
     for turn in 0..<8 {
         let (sender, receiver) = turn % 2 == 0 ? (dialer, listener) : (listener, dialer)
-        if turn >= 3 { sender.seal((0..<source.pick([0, 1, 100, 16_384, 20_000])).map { UInt8(truncatingIfNeeded: $0 &* 7) }) }
+        if turn >= 3 {
+            sender.seal((0..<source.pick([0, 1, 100, 16_384, 20_000])).map { UInt8(truncatingIfNeeded: $0 &* 7) })
+        }
         if turn >= 5, source.byte() < 20 {
             sender.engine.closeNotify(into: &sender.output)
             sender.hasSaidEnd = true
@@ -167,7 +173,9 @@ func fuzzSession(_ source: inout ByteSource) {
         guard !isDamaged, !wrongPeer else { continue }
         require(end.violation == nil, "an honest session has no violation: \(String(describing: end.violation))")
         require(end.establishment != nil && end.muxer == other.muxer, "an honest session comes up")
-        if !end.hasEnded { require(end.received == other.sent || other.output.readableBytes > 0, "what was sent is read") }
+        if !end.hasEnded {
+            require(end.received == other.sent || other.output.readableBytes > 0, "what was sent is read")
+        }
     }
     if wrongPeer { require(dialer.establishment == nil, "another peer than the expected one is refused") }
 }
@@ -185,12 +193,14 @@ func fuzzCertificate(_ source: inout ByteSource) {
         var contents = TLSCertificate.Contents(identity: owner.key)
         contents.extensions = { _ in [.init(oid: TLSCertificate.extensionOID, isCritical: false, value: value)] }
         guard let made = try? TLSCertificate(contents) else { return }
-        require((try? TLSCertificate.verify(made.der, expectedPeer: nil, at: 1_700_000_000)) == nil, "nobody signed this")
+        require(
+            (try? TLSCertificate.verify(made.der, expectedPeer: nil, at: 1_700_000_000)) == nil, "nobody signed this")
         return
     default: for _ in 0...source.below(3) { der = source.mutate(der) }
     }
     let times: [Int64] = [1_700_000_000, 0, .min, .max, 67_090_118_400, 157_766_400]
-    let proven = try? TLSCertificate.verify(der, expectedPeer: source.bool() ? owner.key.peerID : nil, at: source.pick(times))
+    let proven = try? TLSCertificate.verify(
+        der, expectedPeer: source.bool() ? owner.key.peerID : nil, at: source.pick(times))
     if let proven { require(proven == owner.key.publicKey, "a damaged certificate proves nobody else") }
 }
 

@@ -3,6 +3,7 @@ import FuzzSupport
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 let textMax = 4_096
@@ -56,7 +57,8 @@ func fuzzMultibaseBytes(_ bytes: [UInt8]) {
     for base in Multibase.allCases {
         let text = base.encode(bytes)
         require((try? Multibase.decode(text, textBytesMax: textMax, "text")) == bytes, "bytes survive \(base)")
-        require((try? Multibase.decode(text, textBytesMax: 8, "text")) == nil || text.utf8.count <= 8, "text has a limit")
+        require(
+            (try? Multibase.decode(text, textBytesMax: 8, "text")) == nil || text.utf8.count <= 8, "text has a limit")
     }
 }
 
@@ -177,7 +179,9 @@ func component(_ source: inout ByteSource) -> Multiaddr.Component {
     case 16: return .webtransport
     case 17: return .webrtcDirect
     case 18: return .http
-    case 19: return .p2p(source.bool() ? signer.peerID : (try? PeerID(multihash: source.blob(countMax: 44))) ?? signer.peerID)
+    case 19:
+        return .p2p(
+            source.bool() ? signer.peerID : (try? PeerID(multihash: source.blob(countMax: 44))) ?? signer.peerID)
     case 20: return .certhash(Multihash(sha256Of: source.blob(countMax: 8)).bytes)
     case 21: return .certhash(source.blob(countMax: 70))
     case 22: return .sni(text(&source))

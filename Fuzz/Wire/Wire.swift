@@ -3,6 +3,7 @@ import FuzzSupport
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+
 import struct NIOCore.ByteBuffer
 
 /// Every codec of Base and Identity, multistream-select and Noise's payload. The first byte chooses.

@@ -2,6 +2,7 @@
 import FuzzSupport
 import TuttiBase
 import TuttiConnection
+
 import struct NIOCore.ByteBuffer
 
 /// One machine between a hostile peer and an owner that keeps its contract, and what both must find true.
@@ -93,7 +94,9 @@ struct Session {
                     if case .needsMoreBytes = told { break }
                     // Two frames: one that acts on a frame, and an update for what its owner uses up.
                     let waiting = machine.control.readableBytes
-                    require(waiting <= max(waitingBefore, limits.controlBytesMax) + 24, "what waits for the peer is limited")
+                    require(
+                        waiting <= max(waitingBefore, limits.controlBytesMax) + 24, "what waits for the peer is limited"
+                    )
                     handle(told, isEager: isEager)
                     check()
                 }
@@ -144,7 +147,8 @@ struct Session {
         streams[id]?.consumed += count
         if growth > 0 {
             require(stream.requested == 0, "one growth at a time")
-            require(limits.streamWindowInitial + stream.granted + growth <= limits.streamWindowMax, "a window has a limit")
+            require(
+                limits.streamWindowInitial + stream.granted + growth <= limits.streamWindowMax, "a window has a limit")
             streams[id]?.requested = growth
         }
     }
@@ -198,7 +202,8 @@ struct Session {
 
     private func check() {
         let inbound = streams.values.count { !$0.isOurs }
-        require(machine.inboundCount == inbound && inbound <= limits.streamsInboundMax, "the peer's streams are counted")
+        require(
+            machine.inboundCount == inbound && inbound <= limits.streamsInboundMax, "the peer's streams are counted")
         let outbound = streams.values.count { $0.isOurs }
         require(machine.outboundCount == outbound && outbound <= limits.streamsOutboundMax, "our streams are counted")
         let sum = streams.values.reduce(0) { $0 + limits.streamWindowInitial + $1.granted }

@@ -2,6 +2,7 @@
 import FuzzSupport
 import TuttiBase
 import TuttiConnection
+
 import struct NIOCore.ByteBuffer
 
 /// The multiplexer: raw bytes, whole and in pieces; and a session of frames and calls beside a model of it.
@@ -37,7 +38,8 @@ func frame(_ source: inout ByteSource, limits: ConnectionLimits) -> ByteBuffer {
     let choice = source.byte()
     let stream: UInt32 =
         choice < 200
-        ? UInt32(choice % 8) + (kind == .data || kind == .windowUpdate ? 1 : 0) : source.boundary32(around: UInt32.max - 2)
+        ? UInt32(choice % 8) + (kind == .data || kind == .windowUpdate ? 1 : 0)
+        : source.boundary32(around: UInt32.max - 2)
     let length: UInt32 =
         switch source.byte() % 4 {
         case 0: 0
@@ -46,7 +48,9 @@ func frame(_ source: inout ByteSource, limits: ConnectionLimits) -> ByteBuffer {
         }
     YamuxHeader(kind, flags, stream: stream, length: length).write(into: &bytes)
     // Most data frames bring what they promise, as far as that is not too much to make.
-    if kind == .data, length <= 2_048, source.byte() < 240 { bytes.writeRepeatingByte(source.byte(), count: Int(length)) }
+    if kind == .data, length <= 2_048, source.byte() < 240 {
+        bytes.writeRepeatingByte(source.byte(), count: Int(length))
+    }
     return bytes
 }
 
@@ -90,7 +94,11 @@ func fuzzPieces(_ source: inout ByteSource) {
                     case .handled: continue
                     case .opened(let id): told.append(.opened(id))
                     case .data(let id, let part):
-                        if case .data(id, let before)? = told.last { told.removeLast(); told.append(.data(id, before + Array(part.readableBytesView))) } else { told.append(.data(id, Array(part.readableBytesView))) }
+                        if case .data(id, let before)? = told.last {
+                            told.removeLast(); told.append(.data(id, before + Array(part.readableBytesView)))
+                        } else {
+                            told.append(.data(id, Array(part.readableBytesView)))
+                        }
                     case .ended(let id): told.append(.ended(id))
                     case .reset(let id):
                         told.append(.reset(id))
