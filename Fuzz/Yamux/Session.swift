@@ -154,10 +154,15 @@ struct Session {
     }
 
     private mutating func grant(_ id: StreamID, refuse: Bool) {
-        guard let stream = streams[id], stream.requested > 0 else { return }
+        guard let stream = streams[id] else { return }
+        guard stream.requested > 0 else {
+            return require(!machine.grant(64, on: id), "what was not asked for is not taken")
+        }
         let bytes = refuse ? 0 : stream.requested
-        require(machine.grant(bytes, on: id), "a known stream takes its grant")
-        streams[id]?.granted += bytes
+        // Other streams may have taken the room since.
+        let isTaken = machine.grant(bytes, on: id)
+        require(isTaken || !refuse, "a refusal is taken")
+        if isTaken { streams[id]?.granted += bytes }
         streams[id]?.requested = 0
     }
 

@@ -71,4 +71,29 @@ struct KeptInputsTests {
         #expect(resets == 2_000)
         #expect(machine.inboundCount == 0)
     }
+
+    /// Each had looked at the room alone: granted together they went past the connection's limit.
+    @Test("Two windows that ask to grow into the same room don't both get it")
+    func growthIntoTheSameRoom() throws {
+        var limits = ConnectionLimits()
+        limits.streamWindowInitial = 1_024
+        limits.streamWindowMax = 16 * 1_024
+        limits.connectionWindowMax = 4 * 1_024
+        var machine = YamuxMachine(direction: .inbound, limits: limits)
+        var input = ByteBuffer()
+        for stream in [1, 3] as [UInt32] {
+            YamuxHeader(.data, .syn, stream: stream, length: 1_024).write(into: &input)
+            input.writeRepeatingByte(7, count: 1_024)
+        }
+        while input.readableBytes > 0 { _ = try machine.receive(&input, at: .zero) }
+        let streams = [StreamID(1), StreamID(3)]
+        let growths = streams.map { machine.consumed(1_024, on: $0, at: .zero) }
+        #expect(growths == [1_024, 1_024])
+        #expect(machine.grant(1_024, on: streams[0]))
+        #expect(!machine.grant(1_024, on: streams[1]))
+        #expect(machine.windowSum == 3 * 1_024)
+        #expect(!machine.grant(1_024, on: streams[0]), "what was not asked for is not taken")
+        // A new stream still fits.
+        #expect(machine.open(at: .zero) != nil)
+    }
 }
