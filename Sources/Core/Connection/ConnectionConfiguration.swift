@@ -22,6 +22,9 @@ package struct ConnectionLimits: Hashable, Sendable {
     package var sendQueueLowWater = 256 * 1024
     /// Control frames (answers to pings, window updates, resets) queued while the peer doesn't read. Over it: closed.
     package var controlFramesMax = 64
+    /// All control frames queued while the peer doesn't read, bytes: also those that no single frame of its demanded.
+    /// Over it: closed.
+    package var controlBytesMax = 64 * 1024
     /// Streams that a peer may open per second, on average over five seconds, before its connection is closed.
     package var streamsOpenedPerSecondMax = 100
     /// A connection that has had nothing to say is pinged after this time.
