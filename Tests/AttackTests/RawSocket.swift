@@ -59,7 +59,7 @@ final class RawSocket {
         var rest = bytes
         while rest.readableBytes > 0 {
             let count = rest.withUnsafeReadableBytes {
-                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue | MSG_DONTWAIT.rawValue))
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
             }
             if count > 0 {
                 rest.moveReaderIndex(forwardBy: count)
@@ -76,7 +76,7 @@ final class RawSocket {
         guard wait(for: Int16(POLLIN), timeoutMilliseconds) else { return .silent }
         var bytes = ByteBuffer()
         let count = bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: 64 * 1024) {
-            max(0, recv(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT.rawValue)))
+            max(0, recv(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT)))
         }
         return count > 0 ? .bytes(bytes) : .ended
     }

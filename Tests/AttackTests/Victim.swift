@@ -88,7 +88,7 @@ final class Victim: @unchecked Sendable {
         raiseFileLimit()
         folder = try TemporaryFolder()
         logPath = folder.path + "/log"
-        FileManager.default.createFile(atPath: logPath, contents: nil)
+        _ = FileManager.default.createFile(atPath: logPath, contents: nil)
         guard let log = FileHandle(forWritingAtPath: logPath) else { throw Mishap("the log can't be written") }
         process = Process()
         process.executableURL = URL(fileURLWithPath: path)
