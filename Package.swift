@@ -83,6 +83,27 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             swiftSettings: settings))
 }
 
+// The fuzz targets (Fuzz/README.md) and the instrumentation of everything of ours that they run. AddressSanitizer is
+// scripts/fuzz's `--sanitize=address`; assertions count, although the build is a release.
+if Context.environment["TUTTI_FUZZ"] == "1" {
+    let instrumented: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer", "-assert-config", "Debug"])]
+    for target in targets where !target.isTest { target.swiftSettings = (target.swiftSettings ?? []) + instrumented }
+    targets.append(
+        .target(
+            name: "FuzzSupport", dependencies: ["TuttiBase", nio], path: "Fuzz/Support", swiftSettings: settings))
+    let core: [Target.Dependency] = ["FuzzSupport", "TuttiBase", "TuttiIdentity", "TuttiConnection", nio]
+    for (name, more) in [
+        ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
+        ("Peers", ["TuttiPeers", "TuttiTransport"]),
+    ] as [(String, [Target.Dependency])] {
+        targets.append(
+            .executableTarget(
+                name: name, dependencies: core + more, path: "Fuzz/\(name)",
+                swiftSettings: settings + instrumented + [.unsafeFlags(["-parse-as-library"])],
+                linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]))
+    }
+}
+
 let package = Package(
     name: "tutti",
     products: [

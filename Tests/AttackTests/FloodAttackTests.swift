@@ -23,7 +23,7 @@ extension AttackTests {
                 }
                 #expect(outcome.closed > 0, "the flood was never stopped")
                 #expect(try await scene.victim.hasClosed(for: "flood"))
-                // Each connection is noticed when it has used a quarter of a second; what comes later is held to a rate.
+                // Each is closed soon, and its address gets few more turns. The honest peer's own share is in here.
                 if networks == 1 { #expect(outcome.lateTime <= limit / 2 * 0.4) }
                 Scene.expectHolds(
                     "attack_06 \(security.rawValue)", figures,
@@ -166,7 +166,7 @@ extension AttackTests {
         @Test("attack_13 Thousands of connections from one address cost nothing that lasts")
         func oneAddress() async throws {
             let count = AttackTests.size("attack_13", full: 10_000, reduced: 2_000)
-            try await Scene.run { scene in
+            try await Scene.run(isTold: false) { scene in
                 let (figures, heldMax) = try await scene.measure { victim in
                     var held: [RawSocket] = []
                     var heldMax = 0

@@ -44,8 +44,8 @@ struct Scene: Sendable {
     let victim: Victim
     let honest: Node
 
-    static func run(_ body: @escaping @Sendable (Scene) async throws -> Void) async throws {
-        let victim = try await Victim.start()
+    static func run(isTold: Bool = true, _ body: @escaping @Sendable (Scene) async throws -> Void) async throws {
+        let victim = try await Victim.start(isTold: isTold)
         try await withNode(configuration) { honest in
             try await honest.dial(at: [victim.address])
             _ = try await honest.profile(of: victim.peerID)

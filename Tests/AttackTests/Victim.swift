@@ -79,12 +79,13 @@ final class Victim: @unchecked Sendable {
     private let folder: TemporaryFolder
     private let logPath: String
 
-    static func start() async throws -> Victim {
+    /// - Parameter isTold: whether it logs why connections end, which costs time of its own.
+    static func start(isTold: Bool) async throws -> Victim {
         let path = try Binary.path()
-        return try await onThread { try Victim(path) }
+        return try await onThread { try Victim(path, logLevel: isTold ? "debug" : "notice") }
     }
 
-    private init(_ path: String) throws {
+    private init(_ path: String, logLevel: String) throws {
         raiseFileLimit()
         folder = try TemporaryFolder()
         logPath = folder.path + "/log"
@@ -92,7 +93,7 @@ final class Victim: @unchecked Sendable {
         guard let log = FileHandle(forWritingAtPath: logPath) else { throw Mishap("the log can't be written") }
         process = Process()
         process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = ["up", "--data", folder.path + "/data", "--log-level", "debug"]
+        process.arguments = ["up", "--data", folder.path + "/data", "--log-level", logLevel]
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output

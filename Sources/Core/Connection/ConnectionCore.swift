@@ -185,15 +185,15 @@ package struct ConnectionCore: ~Copyable {
     package mutating func send(_ bytes: ByteBuffer, on stream: StreamID, at now: Instant) {
         guard let entry = streams[stream], !entry.isFinishing, bytes.readableBytes > 0 else { return }
         if entry.isHeld {
-            streams[stream]?.held.append(bytes)
+            streams[stream]?.hold(bytes)
         } else {
             enqueue(bytes, on: stream, at: now)
         }
     }
 
-    /// Bytes given to `send` and not yet produced.
+    /// Bytes given to `send` and not yet produced, those that wait for a protocol included.
     package func queuedBytes(on stream: StreamID) -> Int {
-        streams[stream]?.queuedBytes ?? 0
+        streams[stream].map { $0.queuedBytes + $0.heldBytes } ?? 0
     }
 
     /// Half-close: the peer reads to the end of what was sent; we may go on reading.

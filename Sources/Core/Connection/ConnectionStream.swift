@@ -16,7 +16,8 @@ struct ConnectionStream {
     var negotiation: Negotiation
     /// Several protocols were proposed: the owner's bytes wait in `held` until one is agreed.
     var isHeld: Bool
-    var held: [ByteBuffer] = []
+    private(set) var held: [ByteBuffer] = []
+    private(set) var heldBytes = 0
     var queue: Deque<ByteBuffer> = []
     var queuedBytes = 0
     /// The owner has no more to send; FIN follows the queue.
@@ -42,6 +43,20 @@ struct ConnectionStream {
     /// FIN is due: nothing of ours is left before it.
     var mustFinish: Bool {
         isFinishing && !isFinished && queue.isEmpty && !isHeld
+    }
+
+    mutating func hold(_ bytes: ByteBuffer) {
+        held.append(bytes)
+        heldBytes += bytes.readableBytes
+    }
+
+    /// What was held may be sent now.
+    mutating func agree() -> [ByteBuffer] {
+        defer { held = [] }
+        negotiation = .agreed
+        isHeld = false
+        heldBytes = 0
+        return held
     }
 
     mutating func enqueue(_ bytes: ByteBuffer) {

@@ -296,4 +296,14 @@ package struct NoiseSession {
     package let muxer: ProtocolID?
     package let sealing: RecordCipher
     package let opening: RecordCipher
+
+    package init(
+        peer: PeerID, publicKey: PublicKey, muxer: ProtocolID?, sealing: RecordCipher, opening: RecordCipher
+    ) {
+        self.peer = peer
+        self.publicKey = publicKey
+        self.muxer = muxer
+        self.sealing = sealing
+        self.opening = opening
+    }
 }

@@ -55,11 +55,11 @@ package struct NoiseIdentity: Sendable {
 
 /// The payload of messages 2 and 3: a bare protobuf `NoiseHandshakePayload`, noise/README.md "The libp2p Handshake
 /// Payload".
-struct NoisePayload {
-    let identityKey: PublicKey
-    let signature: [UInt8]
+package struct NoisePayload {
+    package let identityKey: PublicKey
+    package let signature: [UInt8]
     /// In the sender's order; empty when it sent none.
-    let muxers: [ProtocolID]
+    package let muxers: [ProtocolID]
 
     static func encode(_ identity: NoiseIdentity, muxers: [ProtocolID]) -> ByteBuffer {
         var payload = identity.provenKey
@@ -70,7 +70,7 @@ struct NoisePayload {
         return payload
     }
 
-    init(_ message: ByteBuffer) throws(DecodeError) {
+    package init(_ message: ByteBuffer) throws(DecodeError) {
         var keyBytes: ByteBuffer?
         var signatureBytes: ByteBuffer?
         var muxers: [ProtocolID] = []

@@ -41,10 +41,7 @@ struct StreamTable {
 
     /// The protocol is agreed; what the owner had to hold back is returned and may be sent.
     mutating func agree(_ id: StreamID) -> [ByteBuffer] {
-        let held = streams[id]?.held ?? []
-        streams[id]?.negotiation = .agreed
-        streams[id]?.isHeld = false
-        streams[id]?.held = []
+        let held = streams[id]?.agree() ?? []
         dropFinishedNegotiations()
         return held
     }

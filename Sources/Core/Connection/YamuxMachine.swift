@@ -156,9 +156,7 @@ package struct YamuxMachine: Sendable {
         var growth = 0
         if state.epochBytes >= state.window / 2 {
             let isFast = now - state.epochBegan < roundTrip * 4
-            let room = min(
-                limits.streamWindowMax - state.window,
-                limits.connectionWindowMax - limits.connectionWindowMax / 8 - windowSum)
+            let room = min(limits.streamWindowMax - state.window, growthRoom)
             if isFast, !state.isAwaitingGrant, room > 0 {
                 growth = min(state.window, room)
                 state.isAwaitingGrant = true
@@ -176,11 +174,21 @@ package struct YamuxMachine: Sendable {
         return growth
     }
 
-    /// The process pool's answer to a growth; 0 for a refusal.
+    /// What windows may still grow by. An eighth is left to new streams.
+    private var growthRoom: Int {
+        limits.connectionWindowMax - limits.connectionWindowMax / 8 - windowSum
+    }
+
+    /// The process pool's answer to a growth; 0 for a refusal. False when the bytes have no use: the stream is gone, or
+    /// other streams took the room since it was asked for.
     package mutating func grant(_ bytes: Int, on stream: StreamID) -> Bool {
         let id = wire(stream)
-        guard var state = streams[id] else { return false }
+        guard var state = streams[id], state.isAwaitingGrant else { return false }
         state.isAwaitingGrant = false
+        guard bytes <= max(0, growthRoom) else {
+            streams[id] = state
+            return false
+        }
         if bytes > 0 {
             state.window += bytes
             state.granted += bytes
@@ -261,8 +269,14 @@ package struct YamuxMachine: Sendable {
     }
 
     private mutating func act(on header: YamuxHeader, at now: Instant) throws(ConnectionViolation) -> OnReceive {
+<<<<<<< HEAD
         guard control.readableBytes <= limits.controlBytesMax else {
             throw .flood("streams opened and reset, without reading the answers")
+=======
+        // Streams opened and reset, or refused by their owner, cost us a frame each that nobody demanded.
+        guard control.readableBytes <= limits.controlBytesMax else {
+            throw .flood("frames that wait for the peer to read")
+>>>>>>> main
         }
         switch header.kind {
         case .ping:

@@ -85,6 +85,18 @@ package struct AdmissionGate: Sendable {
         unauthenticatedCount -= 1
     }
 
+    /// It is about to be closed for breaking the rules: whoever dials again only to do the same gets few turns.
+    package mutating func violated(_ id: ConnectionID, at now: Instant) {
+        guard let connection = inbound[id] else { return }
+        for key in connection.keys where key.kind != .ip4Group {
+            guard var bucket = begun[key] else { continue }
+            var cost = limits.violationHandshakes
+            while cost > 0, bucket.take(at: now) { cost -= 1 }
+            begun[key] = bucket
+            begunEnds.set(key, at: now + .seconds(1))
+        }
+    }
+
     /// False: the id is not an inbound one.
     @discardableResult
     package mutating func closed(_ id: ConnectionID) -> Bool {

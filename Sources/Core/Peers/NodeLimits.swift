@@ -45,6 +45,8 @@ package struct NodeLimits: Hashable, Sendable {
     /// Handshakes per second that any source may begin; as many more at first. They cost up to a millisecond each, and a
     /// connection that ends in its handshake has no share that could be measured. `.max`: any number.
     package var handshakesPerSourceMax = 200
+    /// A connection that is closed for breaking the rules counts as so many handshakes of its source more.
+    package var violationHandshakes = 50
     /// Sources whose latest handshakes are counted. At it: the one that was quiet longest is forgotten.
     package var sourcesCountedMax = 4_096
     /// Such sources remembered after their connections are gone. At it: the earliest is forgotten.
