@@ -28,7 +28,7 @@ struct BadInputTests {
             socket.send(
                 ByteBuffer(
                     string:
-                        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>Bad Request</h1>"
+                        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>That is no request</h1>\n"
                 ))
             _ = socket.isClosed(within: 5000)
         },
