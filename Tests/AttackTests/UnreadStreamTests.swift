@@ -49,7 +49,8 @@ extension AttackTests {
                         print(
                             String(
                                 format:
-                                    "unread stream, %@, attempt %d: ping %.0f -> %.0f us (%.2f), echo %.0f -> %.0f us (%.2f)",
+                                    "unread stream, %@, attempt %d: ping %.0f -> %.0f us (%.2f), "
+                                    + "echo %.0f -> %.0f us (%.2f)",
                                 security.rawValue, attempt, median(pingBefore), median(pingAfter), ratios.ping,
                                 median(echoBefore), median(echoAfter), ratios.echo))
                         if ratios.ping <= 1.5, ratios.echo <= 1.5 { break }
