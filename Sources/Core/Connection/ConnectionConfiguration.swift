@@ -51,6 +51,8 @@ package struct ConnectionConfiguration: Sendable {
     /// The security protocol to propose when dialling; listening accepts all of `securityAccepted`.
     package var securityProposed: ProtocolID = .noise
     package var securityAccepted: [ProtocolID] = [.noise, .tls]
+    /// A faster cipher for large records, where the system has one.
+    package var recordCipherLibrary: RecordCipherLibrary?
 
     package init() {}
 }

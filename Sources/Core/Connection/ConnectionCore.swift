@@ -389,6 +389,8 @@ package struct ConnectionCore: ~Copyable {
     ) throws(ConnectionViolation) {
         unsealed.writeBuffer(&outbound)
         outbound = ByteBuffer()
+        session.sealing.accelerate(with: configuration.recordCipherLibrary)
+        session.opening.accelerate(with: configuration.recordCipherLibrary)
         records = RecordLayer(session)
         establishment = Establishment(
             peer: session.peer, publicKey: session.publicKey, security: .noise,

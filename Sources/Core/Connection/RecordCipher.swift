@@ -17,6 +17,10 @@ package final class RecordCipher {
 
     private let context: UnsafeMutablePointer<EVP_AEAD_CTX>
     private var counter: UInt64
+    private var key: Bytes32
+    /// For large records, where the system has a faster implementation.
+    private var library: RecordCipherLibrary?
+    private var large: LargeRecordCipher?
 
     package convenience init(key: Bytes32) {
         self.init(key: key, counter: 0)
@@ -25,6 +29,7 @@ package final class RecordCipher {
     /// - Parameter counter: the number of records already sealed or opened under `key`.
     package init(key: Bytes32, counter: UInt64) {
         self.counter = counter
+        self.key = key
         context = .allocate(capacity: 1)
         EVP_AEAD_CTX_zero(context)
         let made = key.withUnsafeBytes { bytes in
@@ -39,6 +44,12 @@ package final class RecordCipher {
         EVP_AEAD_CTX_cleanup(context)
         OPENSSL_cleanse(context, MemoryLayout<EVP_AEAD_CTX>.size)
         context.deallocate()
+        withUnsafeMutableBytes(of: &key) { OPENSSL_cleanse($0.baseAddress, $0.count) }
+    }
+
+    /// Leaves large records to `library`; nil: keeps all.
+    package func accelerate(with library: RecordCipherLibrary?) {
+        self.library = library
     }
 
     /// No record is left: the connection must end.
@@ -64,6 +75,9 @@ package final class RecordCipher {
         _ plaintext: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer,
         authenticating data: UnsafeRawBufferPointer
     ) -> Bool {
+        if plaintext.count >= LargeRecordCipher.bytesMin, data.count == 0, let large = largeCipher(seals: true) {
+            return sealLarge(plaintext, with: large, into: output)
+        }
         var written = 0
         var sealed: CInt = 0
         if counter < RecordCipher.counterEnd {
@@ -86,6 +100,14 @@ package final class RecordCipher {
     /// `open`, with data that is authenticated and was not sent.
     func open(_ record: UnsafeMutableRawBufferPointer, authenticating data: UnsafeRawBufferPointer) -> Bool {
         guard record.count >= RecordCipher.tagBytes, counter < RecordCipher.counterEnd else { return false }
+        if record.count >= LargeRecordCipher.bytesMin, let large = largeCipher(seals: false), data.count == 0,
+            let base = record.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        {
+            let count = record.count - RecordCipher.tagBytes
+            guard withNonce({ large.open(base, count: count, nonce: $0) ? 1 : 0 }) == 1 else { return false }
+            counter += 1
+            return true
+        }
         let base = record.baseAddress?.assumingMemoryBound(to: UInt8.self)
         var written = 0
         let opened = withNonce { nonce in
@@ -100,6 +122,34 @@ package final class RecordCipher {
         }
         counter += 1
         return true
+    }
+
+    private func sealLarge(
+        _ plaintext: UnsafeRawBufferPointer, with large: LargeRecordCipher,
+        into output: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        guard counter < RecordCipher.counterEnd, output.count >= plaintext.count + RecordCipher.tagBytes,
+            let source = plaintext.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            let target = output.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            withNonce({ large.seal(source, count: plaintext.count, nonce: $0, into: target) ? 1 : 0 }) == 1
+        else {
+            output.initializeMemory(as: UInt8.self, repeating: 0)
+            return false
+        }
+        counter += 1
+        return true
+    }
+
+    private func largeCipher(seals: Bool) -> LargeRecordCipher? {
+        if let large { return large }
+        guard let library else { return nil }
+        large = key.withUnsafeBytes { bytes in
+            bytes.baseAddress.flatMap {
+                LargeRecordCipher(library, key: $0.assumingMemoryBound(to: UInt8.self), seals: seals)
+            }
+        }
+        if large == nil { self.library = nil }
+        return large
     }
 
     private func withNonce(_ body: (UnsafePointer<UInt8>) -> CInt) -> CInt {

@@ -43,7 +43,7 @@ final class ConnectionDriver: @unchecked Sendable {
     let direction: Direction
     let remote: Multiaddr
     let loop: any EventLoop
-    private let environment: DriverEnvironment
+    let environment: DriverEnvironment
     private let share: LoopShare
     private let errands = Mutex<[Errand]>([])
 
@@ -492,7 +492,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func receiveThroughTLS(_ bytes: consuming ByteBuffer) {
         guard let tls, let table, !isMute else { return }
-        var plaintext = ByteBuffer()
+        var plaintext = environment.readBuffers.take(capacity: bytes.readableBytes) ?? ByteBuffer()
         var output = ByteBuffer()
         do throws(ConnectionViolation) {
             let progress = try tls.receive(&bytes, plaintext: &plaintext, output: &output)
@@ -500,7 +500,10 @@ final class ConnectionDriver: @unchecked Sendable {
             if case .established(let establishment, let muxer) = progress {
                 table.box.core.tlsEstablished(establishment, muxer: muxer, at: now)
             }
-            if plaintext.readableBytes > 0 { table.box.core.receive(plaintext, at: now) }
+            if plaintext.readableBytes > 0 {
+                environment.readBuffers.adopt(plaintext)
+                table.box.core.receive(plaintext, at: now)
+            }
             if case .endedByPeer = progress { table.box.core.transportEnded(nil, at: now) }
         } catch {
             writeRaw(output)

@@ -60,6 +60,7 @@ final class ConnectionHandler: ChannelInboundHandler, ByteLink {
 
     private func handOn() {
         guard let first = arrived.take() else { return }
+        driver.environment.readBuffers.adopt(first)
         driver.linkReceived(first)
         if !arrivedLater.isEmpty {
             for bytes in arrivedLater { driver.linkReceived(bytes) }

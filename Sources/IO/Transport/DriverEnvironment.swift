@@ -14,6 +14,7 @@ final class DriverEnvironment: Sendable {
     let tls: TLSContext
     let keySource: KeySource
     let dials: DialTable
+    let readBuffers: ReadBuffers
 
     init(
         identity: KeyPair, configuration: ConnectionConfiguration, limits: TransportLimits,
@@ -21,6 +22,8 @@ final class DriverEnvironment: Sendable {
     ) {
         var secrets = keySource
         noise = NoiseIdentity(identity, keySource: &secrets)
+        var configuration = configuration
+        configuration.recordCipherLibrary = SystemCipher.library
         self.configuration = configuration
         self.limits = limits
         self.owner = owner
@@ -28,6 +31,7 @@ final class DriverEnvironment: Sendable {
         self.tls = tls
         self.keySource = keySource
         dials = DialTable()
+        readBuffers = ReadBuffers()
     }
 }
 

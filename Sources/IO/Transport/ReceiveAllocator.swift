@@ -12,14 +12,20 @@ package struct ReceiveAllocator: RecvByteBufferAllocator {
     private let bytesMax: Int32
     private var next: Int32
     private var wasShort = false
+    private let buffers: ReadBuffers?
 
     package init(bytesMax: Int) {
+        self.init(bytesMax: bytesMax, buffers: nil)
+    }
+
+    init(bytesMax: Int, buffers: ReadBuffers?) {
+        self.buffers = buffers
         self.bytesMax = Int32(clamping: bytesMax)
         next = Int32(Self.first)
     }
 
     package func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
-        allocator.buffer(capacity: Int(next))
+        buffers?.take(capacity: Int(next)) ?? allocator.buffer(capacity: Int(next))
     }
 
     package mutating func record(actualReadBytes: Int) -> Bool {
