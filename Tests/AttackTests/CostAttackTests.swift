@@ -58,7 +58,7 @@ extension AttackTests {
                 // Saved up to begin with: a second's worth.
                 #expect(perSecond <= 200 + 200 / figures.seconds)
                 // Most of it goes to sockets that are accepted and closed unread, thousands a second.
-                #expect(figures.processorPercent <= 50)
+                #expect(figures.processorPercent <= 75)
                 Scene.expectHolds(
                     "attack_12", figures,
                     String(format: "%d of %d handshakes served, %.0f/s", outcome.1, outcome.0, perSecond))

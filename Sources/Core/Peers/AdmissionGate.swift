@@ -22,6 +22,17 @@ package struct AdmissionGate: Sendable {
         var processorPercent = 0
     }
 
+    private struct Begun: Sendable {
+        var handshakes: TokenBucket
+        /// Moved on by each connection that broke the rules.
+        var pausedUntil: Instant
+
+        init(handshakes: TokenBucket, at now: Instant) {
+            self.handshakes = handshakes
+            pausedUntil = now
+        }
+    }
+
     private struct Busy: Sendable {
         var handshakes: TokenBucket
     }
@@ -32,7 +43,7 @@ package struct AdmissionGate: Sendable {
     private var percents: [SourceKey: Int] = [:]
     private var busy: [SourceKey: Busy] = [:]
     /// What each source may still begin; forgotten a second after the last, when it would be full again.
-    private var begun: [SourceKey: TokenBucket] = [:]
+    private var begun: [SourceKey: Begun] = [:]
     private var begunEnds = TimerQueue<SourceKey>()
     /// Until when a busy source is held to the rates.
     private var timers = TimerQueue<SourceKey>()
@@ -89,11 +100,9 @@ package struct AdmissionGate: Sendable {
     package mutating func violated(_ id: ConnectionID, at now: Instant) {
         guard let connection = inbound[id] else { return }
         for key in connection.keys where key.kind != .ip4Group {
-            guard var bucket = begun[key] else { continue }
-            var cost = limits.violationHandshakes
-            while cost > 0, bucket.take(at: now) { cost -= 1 }
-            begun[key] = bucket
-            begunEnds.set(key, at: now + .seconds(1))
+            guard let pausedUntil = begun[key]?.pausedUntil else { continue }
+            begun[key]?.pausedUntil = max(pausedUntil, now) + limits.violationPause
+            begunEnds.set(key, at: max(pausedUntil, now) + .seconds(1))
         }
     }
 
@@ -144,12 +153,16 @@ package struct AdmissionGate: Sendable {
             begun[quietest] = nil
         }
         let interval = Duration.seconds(1) / limits.handshakesPerSourceMax
-        var bucket =
-            begun[key] ?? TokenBucket(interval: interval, burst: limits.handshakesPerSourceMax, at: now)
-        let isTaken = bucket.take(at: now)
-        begun[key] = bucket
-        begunEnds.set(key, at: now + .seconds(1))
-        return isTaken
+        var source =
+            begun[key]
+            ?? Begun(
+                handshakes: TokenBucket(interval: interval, burst: limits.handshakesPerSourceMax, at: now), at: now)
+        // As many broken connections as fit into a second are forgiven.
+        let isForgiven = source.pausedUntil + limits.violationPause <= now + .seconds(1)
+        let mayBegin = isForgiven && source.handshakes.take(at: now)
+        begun[key] = source
+        begunEnds.set(key, at: max(source.pausedUntil, now) + .seconds(1))
+        return mayBegin
     }
 
     private func countMax(_ kind: SourceKey.Kind) -> Int {

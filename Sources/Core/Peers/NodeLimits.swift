@@ -45,8 +45,9 @@ package struct NodeLimits: Hashable, Sendable {
     /// Handshakes per second that any source may begin; as many more at first. They cost up to a millisecond each, and a
     /// connection that ends in its handshake has no share that could be measured. `.max`: any number.
     package var handshakesPerSourceMax = 200
-    /// A connection that is closed for breaking the rules counts as so many handshakes of its source more.
-    package var violationHandshakes = 50
+    /// Connections of one source that break the rules: one per so long on average, a second's worth at first. At it: its
+    /// next connections are refused for a moment.
+    package var violationPause: Duration = .milliseconds(250)
     /// Sources whose latest handshakes are counted. At it: the one that was quiet longest is forgotten.
     package var sourcesCountedMax = 4_096
     /// Such sources remembered after their connections are gone. At it: the earliest is forgotten.
@@ -153,7 +154,8 @@ package struct NodeLimits: Hashable, Sendable {
         }
         let durations: [(StaticText, Duration)] = [
             ("surplusConnectionTimeout", surplusConnectionTimeout), ("dialStagger", dialStagger),
-            ("identifyTimeout", identifyTimeout), ("identifyInterval", identifyInterval),
+            ("violationPause", violationPause), ("identifyTimeout", identifyTimeout),
+            ("identifyInterval", identifyInterval),
             ("pushInterval", pushInterval), ("processorShareMemory", processorShareMemory),
             ("connectionGracePeriod", connectionGracePeriod),
         ]

@@ -77,6 +77,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private var pausedUntil = Instant.distantFuture
     private var inbox: InboxMeter?
     private var sentSinceCount = 0
+    private var forgottenBytes = 0
     private var meter: ProcessorMeter
 
     init(
@@ -128,7 +129,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     /// `linkReadCompleted` follows in the same turn of the loop.
     func linkReceived(_ bytes: consuming ByteBuffer) {
-        guard let table else { return }
+        guard let table else { return forget(bytes.readableBytes) }
         startTurn()
         table.readBegan()
         if tls == nil {
@@ -137,6 +138,13 @@ final class ConnectionDriver: @unchecked Sendable {
             receiveThroughTLS(bytes)
         }
         drainEffects()
+    }
+
+    /// Bytes that come after the end. Who sends on and on is cut off.
+    private func forget(_ count: Int) {
+        guard case .lingering(_, let reason) = phase else { return }
+        forgottenBytes += count
+        if forgottenBytes > environment.limits.lingerBytesMax { end(reason) }
     }
 
     func linkReadCompleted() {

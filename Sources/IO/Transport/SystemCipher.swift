@@ -10,25 +10,25 @@ package enum SystemCipher {
     /// Whatever the processor; for tests, which hold both implementations equal.
     package static func load() -> RecordCipherLibrary? {
         #if os(Linux)
-            guard let handle = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL),
-                let make = dlsym(handle, "EVP_CIPHER_CTX_new"),
-                let free = dlsym(handle, "EVP_CIPHER_CTX_free"),
-                let begin = dlsym(handle, "EVP_CipherInit_ex"),
-                let update = dlsym(handle, "EVP_CipherUpdate"),
-                let finish = dlsym(handle, "EVP_CipherFinal_ex"),
-                let control = dlsym(handle, "EVP_CIPHER_CTX_ctrl"),
-                let cipher = dlsym(handle, "EVP_chacha20_poly1305")
-            else { return nil }
-            return RecordCipherLibrary(
-                make: unsafeBitCast(make, to: RecordCipherLibrary.Make.self),
-                free: unsafeBitCast(free, to: RecordCipherLibrary.Free.self),
-                begin: unsafeBitCast(begin, to: RecordCipherLibrary.Begin.self),
-                update: unsafeBitCast(update, to: RecordCipherLibrary.Update.self),
-                finish: unsafeBitCast(finish, to: RecordCipherLibrary.Finish.self),
-                control: unsafeBitCast(control, to: RecordCipherLibrary.Control.self),
-                cipher: unsafeBitCast(cipher, to: RecordCipherLibrary.Make.self))
+        guard let handle = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL),
+            let make = dlsym(handle, "EVP_CIPHER_CTX_new"),
+            let free = dlsym(handle, "EVP_CIPHER_CTX_free"),
+            let begin = dlsym(handle, "EVP_CipherInit_ex"),
+            let update = dlsym(handle, "EVP_CipherUpdate"),
+            let finish = dlsym(handle, "EVP_CipherFinal_ex"),
+            let control = dlsym(handle, "EVP_CIPHER_CTX_ctrl"),
+            let cipher = dlsym(handle, "EVP_chacha20_poly1305")
+        else { return nil }
+        return RecordCipherLibrary(
+            make: unsafeBitCast(make, to: RecordCipherLibrary.Make.self),
+            free: unsafeBitCast(free, to: RecordCipherLibrary.Free.self),
+            begin: unsafeBitCast(begin, to: RecordCipherLibrary.Begin.self),
+            update: unsafeBitCast(update, to: RecordCipherLibrary.Update.self),
+            finish: unsafeBitCast(finish, to: RecordCipherLibrary.Finish.self),
+            control: unsafeBitCast(control, to: RecordCipherLibrary.Control.self),
+            cipher: unsafeBitCast(cipher, to: RecordCipherLibrary.Make.self))
         #else
-            return nil
+        return nil
         #endif
     }
 

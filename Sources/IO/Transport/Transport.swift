@@ -105,7 +105,8 @@ package final class Transport: Sendable {
             .childChannelOption(ChannelOptions.autoRead, value: false)
             .childChannelOption(ChannelOptions.maxMessagesPerRead, value: 1)
             .childChannelOption(
-                ChannelOptions.recvAllocator, value: ReceiveAllocator(bytesMax: limits.readBytesMax, buffers: environment.readBuffers)
+                ChannelOptions.recvAllocator,
+                value: ReceiveAllocator(bytesMax: limits.readBytesMax, buffers: environment.readBuffers)
             )
             .childChannelOption(
                 ChannelOptions.writeBufferWaterMark,
@@ -189,7 +190,10 @@ package final class Transport: Sendable {
             .channelOption(ChannelOptions.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(ChannelOptions.autoRead, value: false)
             .channelOption(ChannelOptions.maxMessagesPerRead, value: 1)
-            .channelOption(ChannelOptions.recvAllocator, value: ReceiveAllocator(bytesMax: limits.readBytesMax, buffers: environment.readBuffers))
+            .channelOption(
+                ChannelOptions.recvAllocator,
+                value: ReceiveAllocator(bytesMax: limits.readBytesMax, buffers: environment.readBuffers)
+            )
             .channelOption(
                 ChannelOptions.writeBufferWaterMark,
                 value: ChannelOptions.Types.WriteBufferWaterMark(low: limits.linkLowWater, high: limits.linkHighWater)

@@ -22,6 +22,8 @@ package struct TransportLimits: Hashable, Sendable {
     package var admissionTimeout: Duration = .seconds(5)
     /// After our goodbye the peer has this long to read it and close; no longer, a socket costs a file descriptor.
     package var lingerTimeout: Duration = .seconds(1)
+    /// What the peer may still send meanwhile, bytes; it is read and forgotten, so that our goodbye isn't lost to a reset.
+    package var lingerBytesMax = 1024 * 1024
     /// Echoes that a peer has asked for and not read, bytes per ping stream. Over it the stream is reset.
     package var pingUnsentBytesMax = 16 * 1024
     /// A message of a protocol that we opened and that has no entry in the table.
