@@ -61,6 +61,13 @@ var targets: [Target] = [
             nioEmbedded, logging,
         ]),
     tests(
+        "Attack",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti",
+            "TuttiTestSupport",
+            nio, logging,
+        ]),
+    tests(
         "Tutti",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix,

@@ -248,13 +248,40 @@ struct AdmissionTests {
         bench.handle(.processorUsed(b, percent: 13))
         bench.handle(.closed(a, .remote))
         bench.handle(.closed(b, .remote))
-        #expect((0..<5).map { _ in cycle(&bench, "/ip4/7.7.7.7/tcp/1") } == [true, true, false, false, false])
+        #expect((0..<5).map { _ in cycle(&bench, "/ip4/7.7.7.7/tcp/1") } == [true, false, false, false, false])
         #expect(cycle(&bench, "/ip4/7.7.7.8/tcp/1"), "its neighbour is another source")
-        bench.advance(500)
+        bench.advance(1000)
         #expect(cycle(&bench, "/ip4/7.7.7.7/tcp/1"))
         #expect(!cycle(&bench, "/ip4/7.7.7.7/tcp/1"))
         bench.advance(30_000)
         #expect((0..<20).allSatisfy { _ in cycle(&bench, "/ip4/7.7.7.7/tcp/1") })
+    }
+
+    @Test("200 handshakes of one address a second, however little each costs, and its neighbours are not touched")
+    func handshakesPerSource() {
+        var bench = Bench()
+        func cycle(_ bench: inout Bench, _ remote: String) -> Bool {
+            let (id, effects) = bench.accept(from: remote)
+            if effects.admitted == [id] { bench.handle(.closed(id, .remote)) }
+            return effects.admitted == [id]
+        }
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 200)
+        #expect(cycle(&bench, "/ip4/5.5.5.6/tcp/1"))
+        bench.advance(100)
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 20)
+        bench.advance(1000)
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 200)
+        // Breaking the rules costs fifty more.
+        let violation = CloseReason.violation(.multiplexer("more data than credit"), .stream)
+        bench.advance(1000)
+        let served = (0..<20).filter { _ in
+            let (id, effects) = bench.accept(from: "/ip4/5.5.5.5/tcp/1")
+            if effects.admitted == [id] { bench.handle(.closed(id, violation)) }
+            return effects.admitted == [id]
+        }
+        #expect(served.count == 4)
+        // Sources beyond what is remembered are served as new ones.
+        for number in 0..<10_000 { #expect(cycle(&bench, "/ip4/9.\(number / 250).\(number % 250).1/tcp/1")) }
     }
 
     @Test("In the lab profile one address may bring thousands, without a rate")

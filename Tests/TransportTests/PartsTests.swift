@@ -39,8 +39,9 @@ struct PartsTests {
             let used: Duration = tick < 200 ? .milliseconds(5) : .milliseconds(1)
             if let percent = meter.turnEnded(from: start, to: start + used, threshold: 25) { reports.append(percent) }
         }
-        #expect(reports.count == 3)
-        #expect(reports.prefix(2).allSatisfy { (45...55).contains($0) })
+        // A quarter of a second is used up twice a second.
+        #expect(reports.count == 5)
+        #expect(reports.prefix(4).allSatisfy { (45...55).contains($0) })
         #expect(reports.last.map { $0 < 25 } == true)
     }
 
@@ -48,9 +49,9 @@ struct PartsTests {
     func meterAfterSilence() {
         var meter = ProcessorMeter(at: .zero)
         let start = Instant.zero + .seconds(60)
-        #expect(meter.turnEnded(from: start, to: start + .milliseconds(900), threshold: 25) == nil)
+        #expect(meter.turnEnded(from: start, to: start + .milliseconds(240), threshold: 25) == nil)
         let next = start + .milliseconds(950)
-        #expect(meter.turnEnded(from: next, to: next + .milliseconds(100), threshold: 25) == 95)
+        #expect(meter.turnEnded(from: next, to: next + .milliseconds(50), threshold: 25) == 29)
     }
 
     @Test("Read buffers begin small, grow while reads fill them, and shrink after two short ones")

@@ -41,6 +41,27 @@ struct TCPTests {
         await far.transport.close()
     }
 
+    @Test("Bulk in one direction never stalls", arguments: [ProtocolID.noise, .tls])
+    func bulk(security: ProtocolID) async throws {
+        let near = try TestEnd(1)
+        let far = try TestEnd(2)
+        let bound = try await far.transport.listen(on: try Multiaddr(text: Self.loopback[0]))
+        let (nearConnection, _) = await near.connect(to: far, at: bound[0], security: security)
+        let mailbox = try await nearConnection.openStream([TestEnd.echo])
+        let chunk = ByteBuffer(repeating: 3, count: 256 * 1024)
+        let chunks = 256
+        async let upload: Void = {
+            for _ in 0..<chunks { try await mailbox.write(chunk) }
+            mailbox.closeWriting()
+        }()
+        let other = await far.owner.arrived()
+        var count = 0
+        while let parts = try await other.read() { count += parts.reduce(0) { $0 + $1.readableBytes } }
+        try await upload
+        #expect(count == chunks * chunk.readableBytes)
+        await far.transport.close()
+    }
+
     @Test("A port in use is one clear line, and nothing is disturbed", arguments: loopback)
     func portInUse(text: String) async throws {
         let first = try TestEnd(1)

@@ -31,6 +31,9 @@ package struct AdmissionGate: Sendable {
     private var counts: [SourceKey: Int] = [:]
     private var percents: [SourceKey: Int] = [:]
     private var busy: [SourceKey: Busy] = [:]
+    /// What each source may still begin; forgotten a second after the last, when it would be full again.
+    private var begun: [SourceKey: TokenBucket] = [:]
+    private var begunEnds = TimerQueue<SourceKey>()
     /// Until when a busy source is held to the rates.
     private var timers = TimerQueue<SourceKey>()
     package private(set) var unauthenticatedCount = 0
@@ -63,6 +66,9 @@ package struct AdmissionGate: Sendable {
             busy[key] = source
             guard taken else { return "handshake rate of a busy address" }
         }
+        for key in keys where key.kind != .ip4Group {
+            guard mayBegin(key, at: now) else { return "handshake rate of one address" }
+        }
         for key in keys { counts[key, default: 0] += 1 }
         inbound[id] = Inbound(keys: keys)
         unauthenticatedCount += 1
@@ -77,6 +83,18 @@ package struct AdmissionGate: Sendable {
         guard inbound[id]?.isAuthenticated == false else { return }
         inbound[id]?.isAuthenticated = true
         unauthenticatedCount -= 1
+    }
+
+    /// It is about to be closed for breaking the rules: whoever dials again only to do the same gets few turns.
+    package mutating func violated(_ id: ConnectionID, at now: Instant) {
+        guard let connection = inbound[id] else { return }
+        for key in connection.keys where key.kind != .ip4Group {
+            guard var bucket = begun[key] else { continue }
+            var cost = limits.violationHandshakes
+            while cost > 0, bucket.take(at: now) { cost -= 1 }
+            begun[key] = bucket
+            begunEnds.set(key, at: now + .seconds(1))
+        }
     }
 
     /// False: the id is not an inbound one.
@@ -116,6 +134,23 @@ package struct AdmissionGate: Sendable {
     }
 
     // MARK: Private parts
+
+    /// Looks at no timer of its own: what is over is forgotten when somebody else comes.
+    private mutating func mayBegin(_ key: SourceKey, at now: Instant) -> Bool {
+        guard limits.handshakesPerSourceMax < .max else { return true }
+        while let over = begunEnds.popExpired(at: now) { begun[over] = nil }
+        while begun[key] == nil, begun.count >= limits.sourcesCountedMax {
+            guard let quietest = begunEnds.popExpired(at: .distantFuture) else { break }
+            begun[quietest] = nil
+        }
+        let interval = Duration.seconds(1) / limits.handshakesPerSourceMax
+        var bucket =
+            begun[key] ?? TokenBucket(interval: interval, burst: limits.handshakesPerSourceMax, at: now)
+        let isTaken = bucket.take(at: now)
+        begun[key] = bucket
+        begunEnds.set(key, at: now + .seconds(1))
+        return isTaken
+    }
 
     private func countMax(_ kind: SourceKey.Kind) -> Int {
         switch kind {

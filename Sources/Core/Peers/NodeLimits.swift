@@ -39,8 +39,16 @@ package struct NodeLimits: Hashable, Sendable {
     package var processorShareMax = 25
     /// How long a source that exceeded the share is held to the rates.
     package var processorShareMemory: Duration = .seconds(30)
-    /// Handshakes per second that such a source (an IPv4 address or an IPv6 /56) may begin, on average.
-    package var handshakesPerSecondMax = 2
+    /// Handshakes per second that such a source (an IPv4 address or an IPv6 /56) may begin, on average. A flood is noticed
+    /// when it has used a quarter of a second, so that one connection per second is a quarter of a core.
+    package var handshakesPerSecondMax = 1
+    /// Handshakes per second that any source may begin; as many more at first. They cost up to a millisecond each, and a
+    /// connection that ends in its handshake has no share that could be measured. `.max`: any number.
+    package var handshakesPerSourceMax = 200
+    /// A connection that is closed for breaking the rules counts as so many handshakes of its source more.
+    package var violationHandshakes = 50
+    /// Sources whose latest handshakes are counted. At it: the one that was quiet longest is forgotten.
+    package var sourcesCountedMax = 4_096
     /// Such sources remembered after their connections are gone. At it: the earliest is forgotten.
     package var busySourcesMax = 1_024
 
@@ -114,6 +122,7 @@ package struct NodeLimits: Hashable, Sendable {
         limits.connectionsHighWater = 8_192
         limits.connectionsLowWater = 8_192
         limits.processorShareMax = .max
+        limits.handshakesPerSourceMax = .max
         limits.dialQueueMax = 8_192
         limits.dialRequestsMax = 16_384
         limits.addressBackoffMin = .zero
@@ -129,6 +138,7 @@ package struct NodeLimits: Hashable, Sendable {
             ("inboundPerIP4GroupMax", inboundPerIP4GroupMax), ("inboundPerIP6GroupMax", inboundPerIP6GroupMax),
             ("connectionsPerPeerMax", connectionsPerPeerMax), ("connectionsLowWater", connectionsLowWater),
             ("processorShareMax", processorShareMax), ("handshakesPerSecondMax", handshakesPerSecondMax),
+            ("handshakesPerSourceMax", handshakesPerSourceMax), ("sourcesCountedMax", sourcesCountedMax),
             ("busySourcesMax", busySourcesMax), ("dialsMax", dialsMax), ("dialQueueMax", dialQueueMax),
             ("dialRequestsMax", dialRequestsMax), ("attemptsPerDialMax", attemptsPerDialMax),
             ("addressesPerDialMax", addressesPerDialMax), ("resolutionsPerDialMax", resolutionsPerDialMax),

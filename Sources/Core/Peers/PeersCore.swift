@@ -287,6 +287,7 @@ package struct PeersCore: Sendable {
     }
 
     private mutating func closed(_ id: ConnectionID, _ reason: CloseReason, at now: Instant) {
+        if case .violation = reason { gate.violated(id, at: now) }
         let wasInbound = gate.closed(id)
         guard let connection = table[id] else {
             // An inbound one that never got through its handshake, a refused one, or a dial that was given up.

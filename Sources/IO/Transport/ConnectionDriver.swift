@@ -44,7 +44,7 @@ final class ConnectionDriver: @unchecked Sendable {
     let remote: Multiaddr
     let loop: any EventLoop
     private let environment: DriverEnvironment
-    private let scratch: LoopScratch
+    private let share: LoopShare
     private let errands = Mutex<[Errand]>([])
 
     private var phase = Phase.new
@@ -68,6 +68,8 @@ final class ConnectionDriver: @unchecked Sendable {
     private var linkEnd: (failure: String?, isPending: Bool) = (nil, false)
 
     // Between turns.
+    /// Output that may still be made before the loop has looked at its sockets again.
+    private var budget: Int
     private var isContinuationQueued = false
     private var timer: DriverTimer?
     private var armedAt: Instant?
@@ -78,18 +80,19 @@ final class ConnectionDriver: @unchecked Sendable {
     private var meter: ProcessorMeter
 
     init(
-        id: ConnectionID, direction: Direction, remote: Multiaddr, loop: any EventLoop, scratch: LoopScratch,
+        id: ConnectionID, direction: Direction, remote: Multiaddr, loop: any EventLoop, share: LoopShare,
         environment: DriverEnvironment, protocols: ProtocolTable, dial: DialPlan?
     ) {
         self.id = id
         self.direction = direction
         self.remote = remote
         self.loop = loop
-        self.scratch = scratch
+        self.share = share
         self.environment = environment
         self.protocols = protocols
         self.dial = dial
         meter = ProcessorMeter(at: .zero)
+        budget = environment.limits.turnBytesMax
     }
 
     // MARK: From any thread
@@ -204,8 +207,10 @@ final class ConnectionDriver: @unchecked Sendable {
         finishTurn()
     }
 
-    private func continueOutput() {
+    /// The loop has looked at its sockets since our budget was used up.
+    func continueOutput() {
         isContinuationQueued = false
+        budget = environment.limits.turnBytesMax
         guard table != nil else { return }
         startTurn()
         finishTurn()
@@ -270,41 +275,40 @@ final class ConnectionDriver: @unchecked Sendable {
         environment.owner.receive(batch)
     }
 
-    /// Produces and writes while the link takes it. A closing connection has one last chunk, whatever the link says.
+    /// Produces, writes and flushes while the link takes it. A closing connection has one last chunk, whatever the link
+    /// says. The link may become writable inside a flush, and says so to a turn that doesn't listen: so it is asked again.
     private func pump() {
         guard let link, let table else { return }
-        var budget = environment.limits.turnBytesMax
-        while isRoomMade(on: link) || (closing != nil && budget == environment.limits.turnBytesMax) {
-            guard budget > 0 else {
-                queueContinuation()
-                break
+        var lastChunks = closing == nil ? 0 : 1
+        var hasMore = true
+        while hasMore {
+            hasMore = false
+            while (budget > 0 && link.isWritable) || lastChunks > 0 {
+                let bytesMax = environment.limits.chunkBytesMax
+                let count = produceChunk(table, to: link, bytesMax: budget > 0 ? min(budget, bytesMax) : bytesMax)
+                lastChunks -= 1
+                drainEffects()
+                guard count > 0 else { break }
+                hasMore = true
+                budget -= count
             }
-            let count = produceChunk(table, to: link, bytesMax: min(budget, environment.limits.chunkBytesMax))
-            drainEffects()
-            guard count > 0 else { break }
-            budget -= count
+            if needsFlush {
+                needsFlush = false
+                link.flush()
+            }
         }
-        if needsFlush {
-            needsFlush = false
-            link.flush()
+        if budget <= 0, !isContinuationQueued {
+            isContinuationQueued = true
+            share.continueLater(self)
         }
-    }
-
-    /// What is written and not flushed fills the link too; its writability comes back within our own flush, unseen.
-    private func isRoomMade(on link: any ByteLink) -> Bool {
-        if !link.isWritable, needsFlush {
-            needsFlush = false
-            link.flush()
-        }
-        return link.isWritable
     }
 
     private func produceChunk(_ table: ConnectionStreams, to link: any ByteLink, bytesMax: Int) -> Int {
-        var chunk = scratch.take()
+        var chunk = share.take()
         _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
         let count = chunk.readableBytes
         if count == 0 || isMute {
-            scratch.putBack(chunk)
+            share.putBack(chunk)
             return count
         }
         if let tls {
@@ -313,6 +317,10 @@ final class ConnectionDriver: @unchecked Sendable {
                 try tls.seal(&chunk, into: &sealed)
                 link.write(sealed)
                 needsFlush = true
+                if count > environment.limits.chunkBytesMax / 4 {
+                    needsFlush = false
+                    link.flush()
+                }
             } catch {
                 isMute = true
                 table.box.core.tlsFailed(error, at: now)
@@ -326,15 +334,8 @@ final class ConnectionDriver: @unchecked Sendable {
             link.flush()
             needsFlush = false
         }
-        scratch.putBack(chunk)
+        share.putBack(chunk)
         return count
-    }
-
-    /// A plain `execute` would run before the loop looks at its sockets again, and starve them.
-    private func queueContinuation() {
-        guard !isContinuationQueued else { return }
-        isContinuationQueued = true
-        loop.scheduleTask(in: .microseconds(5)) { self.continueOutput() }
     }
 
     private func tellStreamsInUse() {

@@ -23,7 +23,7 @@ package enum ConnectionEvent: Sendable {
     case streamsInUse(ConnectionID, count: Int)
     case roundTripMeasured(ConnectionID, Duration)
     /// Share of one core that the connection took, when it is over `TransportLimits.processorPercentReported` and once
-    /// more when it no longer is; at most once a second.
+    /// more when it no longer is; once a second, or as soon as that share of a second is used up.
     case processorUsed(ConnectionID, percent: Int)
     /// Last in a batch that carries messages. Nothing is to be done with it: when the batch is let go of, the messages
     /// count as handled, and a connection that was stopped for them reads on.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 
-/// How much of a core one connection's turns take, over windows of about a second. Wall time of turns stands for
-/// processor time: a turn never waits.
+/// How much of a core one connection's turns take, over windows of about a second; a window ends early when it has used up
+/// what is allowed in a whole one. Wall time of turns stands for processor time: a turn never waits.
 package struct ProcessorMeter {
     private var windowStart: Instant
     private var used: Duration = .zero
@@ -13,7 +13,7 @@ package struct ProcessorMeter {
     }
 
     /// The share in percent when a window ended and the node should know: it is at least `threshold`, or it was in the
-    /// window before. So at most one report a second.
+    /// window before. So at most one report a second, or one for each `threshold` percent of a second used.
     package mutating func turnEnded(from start: Instant, to end: Instant, threshold: Int) -> Int? {
         // After a silence a new window begins, so that it doesn't dilute a burst.
         if start - windowStart > .seconds(2) {
@@ -22,7 +22,7 @@ package struct ProcessorMeter {
         }
         used += end - start
         let elapsed = end - windowStart
-        guard elapsed >= .seconds(1) else { return nil }
+        guard elapsed >= .seconds(1) || used >= .milliseconds(10) * max(1, min(threshold, 100)) else { return nil }
         let percent = Int(used.saturatedNanoseconds / max(1, elapsed.saturatedNanoseconds / 100))
         windowStart = end
         used = .zero

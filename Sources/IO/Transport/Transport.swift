@@ -29,7 +29,7 @@ package final class Transport: Sendable {
 
     private let environment: DriverEnvironment
     private let group: any EventLoopGroup
-    private let scratches: [ObjectIdentifier: LoopScratch]
+    private let shares: [ObjectIdentifier: LoopShare]
     private let memory: MemoryNetwork?
     private let resolver: Resolver
     private let lastAccepted = Atomic<UInt64>(0)
@@ -57,8 +57,8 @@ package final class Transport: Sendable {
             identity: identity, configuration: configuration, limits: limits, owner: owner,
             windows: windows ?? WindowPool(bytes: limits.windowPoolBytes), tls: tls, keySource: keySource)
         self.group = group
-        scratches = Dictionary(
-            group.makeIterator().map { (ObjectIdentifier($0), LoopScratch()) }, uniquingKeysWith: { first, _ in first })
+        shares = Dictionary(
+            group.makeIterator().map { (ObjectIdentifier($0), LoopShare()) }, uniquingKeysWith: { first, _ in first })
         self.memory = memory
         resolver = Resolver(limits: limits, group: group, servers: nameServers)
         state = Mutex(State(protocols: protocols))
@@ -254,7 +254,7 @@ package final class Transport: Sendable {
         let protocols = state.withLock { $0.protocols }
         return ConnectionDriver(
             id: id, direction: direction, remote: remote, loop: loop,
-            scratch: scratches[ObjectIdentifier(loop)] ?? LoopScratch(), environment: environment,
+            share: shares[ObjectIdentifier(loop)] ?? LoopShare(), environment: environment,
             protocols: protocols, dial: dial)
     }
 }

@@ -3,12 +3,12 @@
 /// What the transport itself may spend; what a connection may cost is in `ConnectionLimits`.
 package struct TransportLimits: Hashable, Sendable {
     /// Output of one connection in one turn of its loop; the rest waits until the loop has looked at other sockets.
-    package var turnBytesMax = 512 * 1024
+    package var turnBytesMax = 256 * 1024
     /// Output is made, written and flushed in chunks of about this size, so that it is still in the cache when the
     /// kernel copies it.
-    package var chunkBytesMax = 256 * 1024
+    package var chunkBytesMax = 128 * 1024
     /// One read of a socket.
-    package var readBytesMax = 256 * 1024
+    package var readBytesMax = 128 * 1024
     /// Below the first, a socket whose output stalled takes more; above the second it is not given more.
     package var linkLowWater = 64 * 1024
     package var linkHighWater = 256 * 1024
