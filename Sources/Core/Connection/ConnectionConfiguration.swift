@@ -22,13 +22,8 @@ package struct ConnectionLimits: Hashable, Sendable {
     package var sendQueueLowWater = 256 * 1024
     /// Control frames (answers to pings, window updates, resets) queued while the peer doesn't read. Over it: closed.
     package var controlFramesMax = 64
-<<<<<<< HEAD
-    /// All control frames that are queued, those included that no rule asks for: acknowledged streams that the peer has
-    /// reset again leave nothing else behind. Streams and credit bound an honest peer far below. Over it: closed.
-=======
     /// All control frames queued while the peer doesn't read, bytes: also those that no single frame of its demanded.
     /// Over it: closed.
->>>>>>> main
     package var controlBytesMax = 64 * 1024
     /// Streams that a peer may open per second, on average over five seconds, before its connection is closed.
     package var streamsOpenedPerSecondMax = 100

@@ -269,14 +269,9 @@ package struct YamuxMachine: Sendable {
     }
 
     private mutating func act(on header: YamuxHeader, at now: Instant) throws(ConnectionViolation) -> OnReceive {
-<<<<<<< HEAD
-        guard control.readableBytes <= limits.controlBytesMax else {
-            throw .flood("streams opened and reset, without reading the answers")
-=======
         // Streams opened and reset, or refused by their owner, cost us a frame each that nobody demanded.
         guard control.readableBytes <= limits.controlBytesMax else {
             throw .flood("frames that wait for the peer to read")
->>>>>>> main
         }
         switch header.kind {
         case .ping:
