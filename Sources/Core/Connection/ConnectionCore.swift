@@ -26,7 +26,7 @@ package struct ConnectionCore: ~Copyable {
         case closed
     }
 
-    /// The largest payload of one data frame, bytes; what other implementations send at most.
+    /// The largest payload of one data frame, bytes.
     private static let framePayloadMax = 64 * 1024
     private let direction: Direction
     private let configuration: ConnectionConfiguration
@@ -49,6 +49,7 @@ package struct ConnectionCore: ~Copyable {
     private var timers: ConnectionTimers
     private var openingRate: TokenBucket
     private var isOverShare = false
+    private var hasMeasured = false
 
     package init(
         direction: Direction, door: ConnectionDoor, configuration: ConnectionConfiguration, identity: NoiseIdentity,
@@ -228,9 +229,7 @@ package struct ConnectionCore: ~Copyable {
         effects.append(.releaseWindow(bytes: bytes))
     }
 
-    package mutating func setProtocols(_ protocols: [ProtocolID]) {
-        self.protocols = protocols
-    }
+    package mutating func setProtocols(_ protocols: [ProtocolID]) { self.protocols = protocols }
 
     /// Whether this peer's work takes more than its share of a core; only then stream rates count.
     package mutating func setOverShare(_ isOverShare: Bool) {
@@ -331,6 +330,8 @@ package struct ConnectionCore: ~Copyable {
     private mutating func becomeOpen(at now: Instant) {
         state = .open
         timers.becomeOpen(keepsAlive: !isExternal, at: now)
+        // Windows grow by round trips; TLS beneath us hides those of its handshake.
+        if !hasMeasured { ping(at: now) }
         if let establishment { effects.append(.established(establishment)) }
     }
 
@@ -579,6 +580,7 @@ package struct ConnectionCore: ~Copyable {
 
     private mutating func noteAnswered(at now: Instant) {
         guard let roundTrip = timers.noteAnswered(at: now) else { return }
+        hasMeasured = true
         yamux.roundTrip = max(roundTrip, .microseconds(50))
         effects.append(.roundTripMeasured(roundTrip))
     }
