@@ -46,9 +46,14 @@ extension AttackTests {
             var peers: [Int: (peer: RawPeer, next: UInt32)] = [:]
             let began = ContinuousClock.now
             var lateBegan: Duration?
+            // Dialling is another flood (rows 12 and 13).
+            var dialledAt: [Int: ContinuousClock.Instant] = [:]
             while began.duration(to: .now) < limit {
                 if lateBegan == nil, began.duration(to: .now) > limit / 2 { lateBegan = victim.processorTime }
                 for slot in 0..<networks * 4 {
+                    let isRested = dialledAt[slot].map { $0.duration(to: .now) > .milliseconds(50) } ?? true
+                    if peers[slot] == nil, !isRested { continue }
+                    if peers[slot] == nil { dialledAt[slot] = .now }
                     if peers[slot] == nil, let peer = try? RawPeer(to: victim.port, from: .network(slot / 4), security)
                     {
                         peers[slot] = (peer, 1)
