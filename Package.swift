@@ -79,7 +79,7 @@ var targets: [Target] = [
 if Context.environment["TUTTI_BENCHMARKS"] != nil {
     targets.append(
         .executableTarget(
-            name: "Bound", dependencies: ["TuttiBase", "TuttiConnection"], path: "Benchmarks/Bound",
+            name: "Bound", dependencies: ["TuttiBase", "TuttiConnection", "TuttiTransport"], path: "Benchmarks/Bound",
             swiftSettings: settings))
 }
 

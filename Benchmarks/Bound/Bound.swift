@@ -2,6 +2,7 @@
 import Foundation
 import TuttiBase
 import TuttiConnection
+import TuttiTransport
 
 #if canImport(Glibc)
 import Glibc
@@ -76,6 +77,7 @@ struct Run: Sendable {
 
     private func send() throws {
         let cipher = RecordCipher(key: Bytes32(words: (1, 2, 3, 4)))
+        cipher.accelerate(with: SystemCipher.library)
         let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: recordBytes, alignment: 64)
         let batch = UnsafeMutableRawBufferPointer.allocate(byteCount: batchBytes, alignment: 64)
         plain.initializeMemory(as: UInt8.self, repeating: 7)
@@ -110,6 +112,7 @@ struct Run: Sendable {
 
     private func receive() throws {
         let cipher = RecordCipher(key: Bytes32(words: (1, 2, 3, 4)))
+        cipher.accelerate(with: SystemCipher.library)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: batchBytes * 2, alignment: 64)
         defer { buffer.deallocate() }
         var held = 0
