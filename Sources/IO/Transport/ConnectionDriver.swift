@@ -51,9 +51,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private var link: (any ByteLink)?
     /// The core and its streams; nil before admission and after the end.
     private var table: ConnectionStreams?
-    private var tls: TLSEngine?
-    /// TLS has failed: what the core would still say can't be said.
-    private var isMute = false
+    private var tls = ConnectionTLS()
     private var dial: DialPlan?
     private var protocols: ProtocolTable
     private var hasToldOfStreams = false
@@ -132,10 +130,10 @@ final class ConnectionDriver: @unchecked Sendable {
         guard let table else { return forget(bytes.readableBytes) }
         startTurn()
         table.readBegan()
-        if tls == nil {
-            table.box.core.receive(bytes, at: now)
-        } else {
+        if tls.takesBytes {
             receiveThroughTLS(bytes)
+        } else {
+            table.box.core.receive(bytes, at: now)
         }
         drainEffects()
     }
@@ -179,9 +177,8 @@ final class ConnectionDriver: @unchecked Sendable {
             finishTurn()
         case .running, .established:
             startTurn()
-            let wasCut = tls.map { !$0.hasEnded } ?? false
             table?.box.core.transportEnded(
-                failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+                failure ?? (tls.isOpenEnded ? "the peer ended the socket without ending TLS" : nil), at: now)
             finishTurn()
         }
     }
@@ -315,11 +312,11 @@ final class ConnectionDriver: @unchecked Sendable {
         var chunk = share.take()
         _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
         let count = chunk.readableBytes
-        if count == 0 || isMute {
+        if count == 0 || tls.hasFailed {
             share.putBack(chunk)
             return count
         }
-        if let tls {
+        if tls.takesBytes {
             var sealed = ByteBuffer()
             do throws(ConnectionViolation) {
                 try tls.seal(&chunk, into: &sealed)
@@ -330,7 +327,6 @@ final class ConnectionDriver: @unchecked Sendable {
                     link.flush()
                 }
             } catch {
-                isMute = true
                 table.box.core.tlsFailed(error, at: now)
             }
         } else if count <= environment.limits.chunkBytesMax / 4 {
@@ -450,13 +446,10 @@ final class ConnectionDriver: @unchecked Sendable {
         inbox?.forget()
         guard let link, table != nil else { return end(reason) }
         if case .timeout = reason { return end(reason) }
-        if let tls {
-            var goodbye = ByteBuffer()
-            tls.closeNotify(into: &goodbye)
-            if goodbye.readableBytes > 0 { link.write(goodbye) }
-        }
+        var goodbye = ByteBuffer()
+        tls.end(into: &goodbye)
+        if goodbye.readableBytes > 0 { link.write(goodbye) }
         table = nil
-        tls = nil
         dial = nil
         phase = .lingering(until: now + environment.limits.lingerTimeout, reason)
         link.finishWriting()
@@ -466,7 +459,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private func end(_ reason: CloseReason) {
         phase = .ended(reason)
         table = nil
-        tls = nil
+        tls = ConnectionTLS()
         dial = nil
         timer?.driver = nil
         timer = nil
@@ -478,28 +471,21 @@ final class ConnectionDriver: @unchecked Sendable {
 
     // MARK: TLS
 
-    private func startTLS(_ leftover: ByteBuffer) {
-        guard let link, let table else { return }
-        // The agreement on TLS goes out in the clear, before TLS's own first bytes.
+    private func startTLS(_ table: ConnectionStreams) {
+        guard let link else { return }
+        // The negotiation goes out in the clear, before TLS's own first bytes.
         while produceChunk(table, to: link, bytesMax: environment.limits.chunkBytesMax) > 0 {}
-        do {
-            let engine = try TLSEngine(context: environment.tls, direction: direction, expectedPeer: dial?.expected)
-            tls = engine
-            if direction == .outbound {
-                var hello = ByteBuffer()
-                try engine.start(into: &hello)
-                writeRaw(hello)
-            }
+        var hello = ByteBuffer()
+        do throws(ConnectionViolation) {
+            try tls.start(environment.tls, direction, expectedPeer: dial?.expected, into: &hello)
+            writeRaw(hello)
         } catch {
-            isMute = true
-            table.box.core.tlsFailed(error as? ConnectionViolation ?? .tls("TLS could not be set up"), at: now)
-            return
+            table.box.core.tlsFailed(error, at: now)
         }
-        if leftover.readableBytes > 0 { receiveThroughTLS(leftover) }
     }
 
     private func receiveThroughTLS(_ bytes: consuming ByteBuffer) {
-        guard let tls, let table, !isMute else { return }
+        guard let table, bytes.readableBytes > 0 else { return }
         var plaintext = environment.readBuffers.take(capacity: bytes.readableBytes) ?? ByteBuffer()
         var output = ByteBuffer()
         do throws(ConnectionViolation) {
@@ -515,7 +501,6 @@ final class ConnectionDriver: @unchecked Sendable {
             if case .endedByPeer = progress { table.box.core.transportEnded(nil, at: now) }
         } catch {
             writeRaw(output)
-            isMute = true
             table.box.core.tlsFailed(error, at: now)
         }
     }
@@ -576,7 +561,10 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func handle(_ effect: ConnectionEffect, _ table: ConnectionStreams) {
         switch effect {
-        case .startTLS(let leftover): startTLS(leftover)
+        case .startTLS: startTLS(table)
+        case .tlsAgreed(let leftover):
+            tls.agreed()
+            receiveThroughTLS(leftover)
         case .established(let establishment):
             phase = .established
             table.peer = establishment.peer
