@@ -320,6 +320,9 @@ final class World {
         case .admit(let id):
             require(connections[id]?.phase == .accepted, "only what was accepted is admitted, once")
             connections[id]?.phase = .admitted
+        case .refuse(let id, _):
+            require(connections[id]?.phase == .accepted, "only what was accepted is refused")
+            closed(id)
         case .close(let id): closed(id)
         case .openStream(let id, let name, let request):
             require(connections[id]?.phase == .up, "streams are opened on connections that are up")

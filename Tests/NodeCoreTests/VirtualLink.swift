@@ -158,7 +158,7 @@ struct VirtualLink {
         case .admit(let id):
             guard let socket = socketOf[node][id] else { return }
             admitted(socket)
-        case .close(let id):
+        case .close(let id), .refuse(let id, _):
             guard let socket = socketOf[node][id] else { return }
             close(
                 socket, from: sockets[socket].acceptID == id && sockets[socket].listener == node ? 1 : 0, reason: .local
@@ -273,6 +273,7 @@ struct VirtualLink {
         case .cancelDial(let id): mix("cancelDial \(id)")
         case .resolve(let id, let name): mix("resolve \(id) \(name)")
         case .admit(let id): mix("admit \(id)")
+        case .refuse(let id, let until): mix("refuse \(id) \(until.nanoseconds)")
         case .close(let id): mix("close \(id)")
         case .openStream(let id, let name, let request): mix("open \(id) \(name) \(request.value)")
         case .send(let id, let stream, let bytes):

@@ -143,6 +143,26 @@ struct ConnectionsTests {
         #expect(!end.contains(young))
         #expect(bench.core.stats.connectionsTrimmed == 3)
     }
+
+    @Test("Idle strangers can't keep every inbound place: above their own high water they go, and nobody else does")
+    func inboundHighWater() {
+        var limits = NodeLimits.internet
+        limits.connectionsInboundMax = 8
+        limits.inboundHighWater = 6
+        limits.inboundLowWater = 4
+        limits.inboundPerIP4Max = 100
+        limits.inboundPerIP4GroupMax = 100
+        var bench = Bench(limits: limits)
+        let ours = (0..<4).map { bench.outbound(key(UInt64(40 + $0))).id }
+        let strangers = (0..<8).map { bench.inbound(key(UInt64(50 + $0))).id }
+        bench.handle(.streamsInUse(strangers[0], count: 1))
+        #expect(bench.accept(from: "/ip4/9.9.9.9/tcp/1").effects.admitted.isEmpty, "all places are taken")
+        let gone = bench.advance(25_000).effects.closed
+        #expect(gone == Array(strangers[1...4]), "the longest unused, but not one in use")
+        #expect(ours.allSatisfy { !gone.contains($0) })
+        for id in gone { bench.handle(.closed(id, .local)) }
+        #expect(bench.accept(from: "/ip4/9.9.9.9/tcp/1").effects.admitted.count == 1)
+    }
 }
 
 @Suite("Admission")
@@ -312,6 +332,18 @@ struct AdmissionTests {
         #expect(gate.inboundCount == 0)
         #expect(gate.unauthenticatedCount == 0)
         #expect(gate.nextTimeout == nil)
+    }
+
+    @Test("A source is turned away for a moment for its own count, not for that of others")
+    func refusalPause() {
+        func pauses(_ effects: [PeersEffect]) -> [Duration] {
+            effects.compactMap { if case .refuse(_, let until) = $0 { .zero + (until - .zero) } else { nil } }
+        }
+        var bench = Bench()
+        for port in 1...4 { #expect(bench.accept(from: "/ip4/20.0.0.1/tcp/\(port)").effects.admitted.count == 1) }
+        #expect(pauses(bench.accept(from: "/ip4/20.0.0.1/tcp/5").effects) == [.milliseconds(100)])
+        for number in 1...28 { _ = bench.accept(from: "/ip4/20.\(number).0.1/tcp/1") }
+        #expect(pauses(bench.accept(from: "/ip4/21.0.0.1/tcp/1").effects) == [.zero], "32 are unauthenticated")
     }
 
     @Test("Refusals are told at a bounded rate and all counted")

@@ -272,7 +272,7 @@ private struct FuzzRun {
             if lives[id] != .accepted { findings.append("admit for \(id)") }
             lives[id] = .admitted
             note(4, id.value)
-        case .close(let id):
+        case .close(let id), .refuse(let id, _):
             if lives[id] == nil || lives[id] == .gone || lives[id] == .attempt { findings.append("close for \(id)") }
             note(5, id.value)
         case .openStream(let id, let name, let request):

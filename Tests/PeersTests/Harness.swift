@@ -130,7 +130,12 @@ extension [PeersEffect] {
         compactMap { effect in if case .cancelDial(let id) = effect { id } else { nil } }
     }
     var closed: [ConnectionID] {
-        compactMap { effect in if case .close(let id) = effect { id } else { nil } }
+        compactMap { effect in
+            switch effect {
+            case .close(let id), .refuse(let id, _): id
+            default: nil
+            }
+        }
     }
     var admitted: [ConnectionID] {
         compactMap { effect in if case .admit(let id) = effect { id } else { nil } }

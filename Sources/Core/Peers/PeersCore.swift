@@ -213,16 +213,18 @@ package struct PeersCore: Sendable {
 
     private mutating func accepted(_ id: ConnectionID, remote: Multiaddr, at now: Instant) {
         let room = dials.connectionRoom - dials.activeCount
-        let refusal: StaticText? =
+        let refusal: AdmissionGate.Refusal? =
             configuration.gate(.inbound, remote, nil)
-            ? gate.accept(id, remote: remote, connectionRoom: room, at: now) : "refused by the gate"
+            ? gate.accept(id, remote: remote, connectionRoom: room, at: now)
+            : AdmissionGate.Refusal(reason: "refused by the gate", isOfSource: false)
         guard let refusal else {
             outbox.stats.inboundAdmitted += 1
             return outbox.append(.admit(id))
         }
         outbox.stats.inboundRefused += 1
-        outbox.append(.close(id))
-        if refusalEvents.take(at: now) { outbox.append(.emit(.inboundRefused(remote: remote, reason: refusal))) }
+        outbox.append(.refuse(id, sourceUntil: refusal.isOfSource ? now + limits.refusalPause : now))
+        guard refusalEvents.take(at: now) else { return }
+        outbox.append(.emit(.inboundRefused(remote: remote, reason: refusal.reason)))
     }
 
     private mutating func established(

@@ -58,6 +58,9 @@ package enum PeersEffect: Sendable {
     /// Look up a `/dns…` address; the id is for the answer only.
     case resolve(ConnectionID, Multiaddr)
     case admit(ConnectionID)
+    /// Ends an accepted socket unread. Until that instant, further ones of its source (an IPv4 address, an IPv6 /56) may be
+    /// closed without asking.
+    case refuse(ConnectionID, sourceUntil: Instant)
     case close(ConnectionID)
     case openStream(ConnectionID, ProtocolID, request: RequestID)
     /// One whole message; the driver puts the varint length before it.

@@ -517,6 +517,10 @@ final class ConnectionDriver: @unchecked Sendable {
         switch command {
         case .admit:
             if case .awaitingAdmission = phase, closing == nil { begin() }
+        case .refuse(let until):
+            // Also when the peer has left already: who comes and goes is a flood as well.
+            environment.door.shut(for: remote, until: until, at: now)
+            if case .awaitingAdmission = phase { close(.local) }
         case .close:
             switch phase {
             case .awaitingAdmission: close(.local)

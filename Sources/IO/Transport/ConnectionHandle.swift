@@ -49,6 +49,8 @@ package final class ConnectionHandle: Sendable {
 
 package enum ConnectionCommand: Sendable {
     case admit
+    /// Ends an accepted connection unread, and until then those that its source still opens.
+    case refuse(sourceUntil: Instant)
     case close
     case openStream(ProtocolID, request: UInt64)
     /// One whole message; the varint length is put before it.

@@ -14,6 +14,7 @@ final class DriverEnvironment: Sendable {
     let tls: TLSContext
     let keySource: KeySource
     let dials: DialTable
+    let door: Door
     let readBuffers: ReadBuffers
 
     init(
@@ -31,6 +32,7 @@ final class DriverEnvironment: Sendable {
         self.tls = tls
         self.keySource = keySource
         dials = DialTable()
+        door = Door(sourcesMax: limits.sourcesShutMax)
         readBuffers = ReadBuffers()
     }
 }

@@ -35,6 +35,8 @@ package struct TransportLimits: Hashable, Sendable {
     /// Share of a core above which the node is told of a connection's use, percent.
     package var processorPercentReported = 25
     package var listenBacklog = 1024
+    /// Sources whose sockets are closed as they are accepted. At it: the node is asked about further ones as ever.
+    package var sourcesShutMax = 1024
 
     // Names.
     package var resolvedMax = 16

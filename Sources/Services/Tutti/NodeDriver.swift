@@ -261,6 +261,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                 core.handle(.peers(.resolved(id, [])), at: Self.now())
             }
         case .admit(let id): enqueue(.admit, for: id)
+        case .refuse(let id, let until): enqueue(.refuse(sourceUntil: until), for: id)
         case .close(let id): enqueue(.close, for: id)
         case .openStream(let id, let name, let request):
             if handles[id] == nil {
@@ -331,7 +332,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func export() {
-        metrics.export(core.peers.stats, peers: directory.count, connections: handles.count)
+        metrics.export(
+            core.peers.stats, turnedAway: transport?.turnedAwayCount ?? 0, peers: directory.count,
+            connections: handles.count)
     }
 
     /// An armed timer that fires too early costs less than one that is cancelled at every turn.

@@ -15,10 +15,12 @@ struct NodeMetrics {
     private let followed: [Followed]
     private let attemptsFailed = EndCounters(label: "tutti_attempts_failed_total")
     private let connectionsClosed = EndCounters(label: "tutti_connections_closed_total")
+    private let turnedAway = Counter(label: "tutti_inbound_total", dimensions: [("result", "turned_away")])
     private let peersConnected = Gauge(label: "tutti_peers_connected")
     private let connectionsOpen = Gauge(label: "tutti_connections_open")
     private let roundTrips = Timer(label: "tutti_round_trip_nanoseconds")
     private var exported = PeersStats()
+    private var turnedAwayExported: UInt64 = 0
 
     init() {
         let labels: [(KeyPath<PeersStats, UInt64>, String, [(String, String)])] = [
@@ -46,12 +48,14 @@ struct NodeMetrics {
         followed = labels.map { Followed(count: $0.0, counter: Counter(label: $0.1, dimensions: $0.2)) }
     }
 
-    mutating func export(_ stats: PeersStats, peers: Int, connections: Int) {
+    mutating func export(_ stats: PeersStats, turnedAway count: UInt64, peers: Int, connections: Int) {
         for item in followed {
             let new = stats[keyPath: item.count] &- exported[keyPath: item.count]
             if new > 0 { item.counter.increment(by: Int64(clamping: new)) }
         }
         exported = stats
+        if count > turnedAwayExported { turnedAway.increment(by: Int64(clamping: count - turnedAwayExported)) }
+        turnedAwayExported = count
         peersConnected.record(peers)
         connectionsOpen.record(connections)
     }
