@@ -133,7 +133,9 @@ struct DriverTests {
 
     @Test("Letting go of a mailbox resets its stream")
     func lettingGo() async throws {
-        let pair = try await TestPair()
+        var limits = TransportLimits()
+        limits.streamsFreeDelay = .zero
+        let pair = try await TestPair(limits: limits)
         let far: StreamMailbox
         do {
             let mailbox = try await pair.nearConnection.openStream([TestEnd.echo])

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
-import Synchronization
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
@@ -45,7 +44,7 @@ final class ConnectionDriver: @unchecked Sendable {
     let loop: any EventLoop
     let environment: DriverEnvironment
     private let share: LoopShare
-    private let errands = Mutex<[Errand]>([])
+    private let errands = ErrandQueue()
 
     private var phase = Phase.new
     private var link: (any ByteLink)?
@@ -54,7 +53,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private var tls = ConnectionTLS()
     private var dial: DialPlan?
     private var protocols: ProtocolTable
-    private var hasToldOfStreams = false
+    private var streamUse: StreamUse
 
     // One turn.
     private var isInTurn = false
@@ -91,17 +90,22 @@ final class ConnectionDriver: @unchecked Sendable {
         self.protocols = protocols
         self.dial = dial
         meter = ProcessorMeter(at: .zero)
+        streamUse = StreamUse(freeDelay: environment.limits.streamsFreeDelay)
         budget = environment.limits.turnBytesMax
     }
 
     // MARK: From any thread
 
     func enqueue(_ errand: Errand) {
-        let isFirst = errands.withLock { queue in
-            queue.append(errand)
-            return queue.count == 1
-        }
-        if isFirst { loop.execute { self.runErrands() } }
+        if errands.append(errand) { loop.execute { self.runErrands() } }
+    }
+
+    /// For a stream that its first use opens.
+    func makeMailbox(_ name: ProtocolID) throws -> StreamMailbox {
+        let peer = try errands.openPeer()
+        let pipe = StreamPipe(
+            stream: nil, protocolID: name, driver: self, limits: environment.configuration.limits)
+        return StreamMailbox(connection: id, peer: peer, pipe: pipe)
     }
 
     // MARK: From the link
@@ -198,13 +202,11 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func runErrands() {
-        var batch: [Errand] = []
-        errands.withLock { swap(&batch, &$0) }
         startTurn()
-        for errand in batch {
+        for errand in errands.take() {
             switch errand {
             case .perform(let commands): for command in commands { perform(command) }
-            case .serve(let pipe): table?.serve(pipe, at: now)
+            case .serve(let pipe): serve(pipe)
             case .open(let request): open(request)
             case .resumeReading: resume(.inbox)
             }
@@ -343,9 +345,10 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func tellStreamsInUse() {
-        guard let table, case .established = phase, (table.applicationCount > 0) != hasToldOfStreams else { return }
-        hasToldOfStreams.toggle()
-        events.append(.streamsInUse(id, count: table.applicationCount))
+        guard let table, case .established = phase,
+            let count = streamUse.counted(table.applicationCount, at: now)
+        else { return }
+        events.append(.streamsInUse(id, count: count))
     }
 
     private func account() {
@@ -382,7 +385,8 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
     /// cancellation.
     private func arm() {
-        let next = min(table?.box.core.nextTimeout ?? .distantFuture, ownDeadline)
+        var next = ownDeadline
+        if let table { next = min(next, table.box.core.nextTimeout ?? .distantFuture, streamUse.deadline) }
         guard next < armedAt ?? .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer
@@ -429,6 +433,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private func close(_ reason: CloseReason) {
         guard closing == nil else { return }
         closing = reason
+        errands.ended(reason)
         deliver()
         table?.connectionClosed(reason)
         switch phase {
@@ -542,6 +547,13 @@ final class ConnectionDriver: @unchecked Sendable {
         }
     }
 
+    private func serve(_ pipe: StreamPipe) {
+        switch phase {
+        case .lingering(_, let reason), .ended(let reason): pipe.missedConnection(reason)
+        case .new, .awaitingAdmission, .running, .established: table?.serve(pipe, at: now)
+        }
+    }
+
     private func open(_ request: StreamRequest) {
         switch phase {
         case .established where closing == nil: table?.open(request, at: now)
@@ -572,6 +584,7 @@ final class ConnectionDriver: @unchecked Sendable {
         case .established(let establishment):
             phase = .established
             table.peer = establishment.peer
+            errands.established(establishment.peer)
             dial = nil
             if direction == .outbound { environment.dials.ended(id) }
             events.append(.established(ConnectionHandle(self), establishment, direction))

@@ -30,11 +30,13 @@ package final class ConnectionHandle: Sendable {
         driver?.enqueue(.perform(commands))
     }
 
-    /// An application's stream. With one protocol it is optimistic: writing may start at once, and a refusal shows at
-    /// the first read. With several, it returns when one is agreed.
+    /// An application's stream. With one protocol it is optimistic: it returns at once, the first use opens the stream,
+    /// and what stands in the way (the peer's refusal, `.streamLimit`) shows at the first read. With several, it returns
+    /// when one is agreed.
     /// - Throws: `StreamFailure`, `TransportError` (`.streamLimit`, `.closed`), `CancellationError`.
     package func openStream(_ protocols: [ProtocolID]) async throws -> StreamMailbox {
         guard let driver else { throw TransportError(code: .closed, message: "the connection is closed") }
+        if protocols.count == 1 { return try driver.makeMailbox(protocols[0]) }
         let request = StreamRequest(protocols)
         return try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { continuation in
@@ -60,7 +62,7 @@ package enum ConnectionCommand: Sendable {
     case setProtocols(ProtocolTable)
 }
 
-/// An application's wish for a stream, answered once.
+/// An application's wish for a stream under one of several protocols, answered once.
 final class StreamRequest: Sendable {
     private enum State {
         case created

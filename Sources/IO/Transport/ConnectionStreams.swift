@@ -61,7 +61,10 @@ final class ConnectionStreams {
     /// After output was produced: writers whose bytes have gone out may go on.
     func settleWriters() {
         guard !written.isEmpty else { return }
-        for pipe in written { pipe.settle(queuedBytes: box.core.queuedBytes(on: pipe.stream)) }
+        for pipe in written {
+            guard let stream = pipe.stream else { continue }
+            pipe.settle(queuedBytes: box.core.queuedBytes(on: stream))
+        }
         written = []
     }
 
@@ -91,27 +94,26 @@ final class ConnectionStreams {
 
     func open(_ request: StreamRequest, at now: Instant) {
         guard request.isWanted else { return }
-        guard let peer else {
-            return request.fail(TransportError(code: .closed, message: "the connection is not established"))
-        }
-        var opened = box.core.openStream(request.protocols, at: now)
+        guard let stream = openForApplication(request.protocols, at: now) else { return request.fail(openFailure) }
+        entries[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
+    }
+
+    private func openForApplication(_ protocols: [ProtocolID], at now: Instant) -> StreamID? {
+        var opened = box.core.openStream(protocols, at: now)
         if opened == nil, let oldest = oldestAbandoned {
             // Peers exist that never end their direction; streams that nobody waits for must not hold up new ones.
             reset(oldest, at: now)
-            opened = box.core.openStream(request.protocols, at: now)
+            opened = box.core.openStream(protocols, at: now)
         }
-        guard let stream = opened else {
-            let message = "the connection has as many open streams as it may: close some, or wait"
-            return request.fail(TransportError(code: .streamLimit, message: message))
-        }
-        applicationCount += 1
-        guard request.protocols.count == 1, let name = request.protocols.first else {
-            entries[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
-            return
-        }
-        let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
-        entries[stream] = StreamEntry(owner: .application(pipe), protocolID: name, direction: .outbound)
-        request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+        if opened != nil { applicationCount += 1 }
+        return opened
+    }
+
+    private var openFailure: any Error {
+        // Closed in this very turn, of which the table has not heard yet: that was our own doing.
+        guard !box.core.isClosed else { return StreamFailure(.connectionClosed(.local)) }
+        let message = "the connection has as many open streams as it may: close some, or wait"
+        return TransportError(code: .streamLimit, message: message)
     }
 
     /// Of our streams, the one that its owner let go of first. Looked for only at the limit.
@@ -137,14 +139,19 @@ final class ConnectionStreams {
         forget(stream)
     }
 
-    /// What a mailbox wants.
+    /// What a mailbox wants. The first time, one of ours wants its stream opened.
     func serve(_ pipe: StreamPipe, at now: Instant) {
         let work = pipe.takeWork()
-        let stream = pipe.stream
-        guard entries[stream] != nil else { return }
+        if pipe.stream == nil, !work.resets {
+            guard let stream = openForApplication([pipe.protocolID], at: now) else { return pipe.fail(openFailure) }
+            pipe.opened(as: stream)
+            entries[stream] = StreamEntry(
+                owner: .application(pipe), protocolID: pipe.protocolID, direction: .outbound)
+        }
+        guard let stream = pipe.stream, entries[stream] != nil else { return }
         if work.resets {
             reset(stream, at: now)
-            return pipe.fail(.reset)
+            return pipe.fail(StreamFailure(.reset))
         }
         if work.consumed > 0 { box.core.consumed(work.consumed, on: stream, at: now) }
         for bytes in work.outgoing { box.core.send(bytes, on: stream, at: now) }
@@ -168,13 +175,18 @@ final class ConnectionStreams {
         case .ping:
             owner = .ping(PingEcho())
         case .application:
-            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            let pipe = makePipe(stream, name)
             owner = .application(pipe)
             applicationCount += 1
-            let mailbox = StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe)
+            let mailbox = StreamMailbox(connection: connection, peer: peer, pipe: pipe)
             events.append(.streamArrived(connection, mailbox))
         }
         entries[stream] = StreamEntry(owner: owner, protocolID: name, direction: .inbound)
+    }
+
+    private func makePipe(_ stream: StreamID, _ name: ProtocolID) -> StreamPipe {
+        StreamPipe(
+            stream: stream, protocolID: name, driver: driver, limits: environment.configuration.limits)
     }
 
     private func hasRoom(for name: ProtocolID, _ inboundMax: Int) -> Bool {
@@ -192,11 +204,11 @@ final class ConnectionStreams {
             entries[stream]?.owner = .core(MessageReader(bytesMax: bytesMax))
             events.append(.streamOpened(connection, stream, name, .outbound, request: request))
         case .choosing(let request):
-            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            let pipe = makePipe(stream, name)
             entries[stream]?.owner = .application(pipe)
             entries[stream]?.protocolID = name
             // When nobody waits any more, the mailbox is let go of at once, and that resets the stream.
-            request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+            request.succeed(StreamMailbox(connection: connection, peer: peer, pipe: pipe))
         case .application, .abandoned, .core, .ping:
             break
         }
@@ -266,7 +278,7 @@ final class ConnectionStreams {
         guard let owner = entries[stream]?.owner else { return }
         forget(stream)
         switch owner {
-        case .application(let pipe): pipe.fail(fault)
+        case .application(let pipe): pipe.fail(StreamFailure(fault))
         case .choosing(let request): request.fail(StreamFailure(fault))
         case .opening(let request, _): events.append(.openFailed(connection, request: request))
         case .core: events.append(.streamFailed(connection, stream, fault))
@@ -294,7 +306,7 @@ final class ConnectionStreams {
         applicationCount = 0
         for entry in last.values {
             switch entry.owner {
-            case .application(let pipe): pipe.fail(.connectionClosed(reason))
+            case .application(let pipe): pipe.fail(StreamFailure(.connectionClosed(reason)))
             case .choosing(let request): request.fail(StreamFailure(.connectionClosed(reason)))
             case .abandoned, .opening, .core, .ping: break
             }

@@ -44,14 +44,6 @@ struct DialPlan {
     let deadline: Instant
 }
 
-/// Asked of a connection from other threads.
-enum Errand {
-    case perform([ConnectionCommand])
-    case serve(StreamPipe)
-    case open(StreamRequest)
-    case resumeReading
-}
-
 /// What the event loop's timer holds on to, so that it doesn't keep a closed connection alive.
 ///
 /// `@unchecked Sendable`: used on the connection's loop only.

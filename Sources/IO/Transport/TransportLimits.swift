@@ -34,6 +34,8 @@ package struct TransportLimits: Hashable, Sendable {
     package var windowPoolBytes = 512 * 1024 * 1024
     /// Share of a core above which the node is told of a connection's use, percent.
     package var processorPercentReported = 25
+    /// A connection that no application uses is reported as free after this long.
+    package var streamsFreeDelay: Duration = .seconds(1)
     package var listenBacklog = 1024
     /// Sources whose sockets are closed as they are accepted. At it: the node is asked about further ones as ever.
     package var sourcesShutMax = 1024
