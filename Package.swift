@@ -32,7 +32,7 @@ var targets: [Target] = [
     module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto, nioSSL]),
     module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
     module("NodeCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
-    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, nioPosix, nioSSL]),
+    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio, nioPosix, nioSSL]),
     .target(
         name: "Tutti",
         dependencies: [
@@ -57,7 +57,8 @@ var targets: [Target] = [
     tests(
         "Transport",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTransport", "TuttiTestSupport", nio, nioPosix,
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "TuttiTestSupport", nio,
+            nioPosix,
             nioEmbedded, logging,
         ]),
     tests(
@@ -71,7 +72,7 @@ var targets: [Target] = [
         "Tutti",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix,
-            logging, lifecycle,
+            logging, metrics, lifecycle,
         ]),
 ]
 

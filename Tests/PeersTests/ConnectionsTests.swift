@@ -43,9 +43,8 @@ struct ConnectionsTests {
     func surplus() {
         var bench = Bench(ordered.smaller)
         let ours = bench.outbound(ordered.larger).id
-        let (theirs, effects) = bench.inbound(ordered.larger)
-        let request = effects.opened[0].request
-        bench.handle(.streamOpened(theirs, StreamID(2), "/ipfs/id/1.0.0", .outbound, request: request))
+        let theirs = bench.inbound(ordered.larger).id
+        bench.handle(.streamOpened(theirs, StreamID(2), "/ipfs/id/1.0.0", .outbound, request: PeersCore.query))
         bench.handle(.streamsInUse(theirs, count: 1))
         #expect(bench.advance(6_000).effects.closed.isEmpty, "an application uses it")
         bench.handle(.streamsInUse(theirs, count: 0))
@@ -67,7 +66,7 @@ struct ConnectionsTests {
         let first = listener.inbound(ordered.larger).id
         let (second, effects) = listener.inbound(ordered.larger)
         #expect(effects.events.contains("preferred \(second)"))
-        listener.handle(.openFailed(first, request: RequestID(1 << 63)))
+        listener.handle(.openFailed(first, request: PeersCore.query))
         #expect(listener.advance(60_000).effects.closed.isEmpty)
 
         var dialler = Bench()
@@ -79,15 +78,33 @@ struct ConnectionsTests {
         #expect(dialler.advance(60_000).effects.closed == [named])
     }
 
-    @Test("A third connection to a peer is closed, the two go on")
+    @Test("A peer that comes back before we saw its earlier connections end is let in: the oldest makes room")
+    func comesBack() {
+        var bench = Bench(ordered.smaller)
+        // Its dialler has closed both; the news is still on its way through other sockets.
+        let first = bench.inbound(ordered.larger).id
+        let second = bench.inbound(ordered.larger).id
+        let (third, effects) = bench.inbound(ordered.larger)
+        #expect(effects.closed == [first])
+        #expect(bench.core.connections(to: ordered.larger.peerID) == [second, third])
+        #expect(bench.core.connection(to: ordered.larger.peerID) == third)
+        #expect(!effects.events.contains("disconnected"))
+        for (id, reason) in [(first, CloseReason.local), (second, .remote)] {
+            #expect(bench.handle(.closed(id, reason)).events.isEmpty, "the peer is still connected")
+        }
+        #expect(bench.handle(.closed(third, .remote)).events == ["disconnected"])
+        #expect(bench.core.connectionCount == 0)
+    }
+
+    @Test("A third connection to a peer is closed where an application uses what it would replace; the two go on")
     func third() {
         var bench = Bench()
         let first = bench.outbound(ordered.larger).id
         let second = bench.inbound(ordered.larger).id
+        bench.handle(.streamsInUse(second, count: 1))
         let (third, effects) = bench.inbound(ordered.larger)
         #expect(effects.closed == [third])
         #expect(effects.events.isEmpty)
-        #expect(effects.opened.isEmpty)
         #expect(bench.core.connections(to: ordered.larger.peerID) == [first, second])
         #expect(bench.handle(.closed(third, .local)).events.isEmpty)
     }

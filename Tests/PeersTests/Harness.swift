@@ -40,6 +40,8 @@ struct Bench {
         var configuration = PeersConfiguration(identity: identity, limits: limits, agent: "test/1")
         change(&configuration)
         core = PeersCore(configuration: configuration, at: now)
+        // What the core says of itself at its start.
+        _ = drain()
     }
 
     mutating func drain() -> [PeersEffect] {
@@ -157,6 +159,9 @@ extension [PeersEffect] {
             guard case .openStream(let connection, let name, let request) = effect else { return nil }
             return (connection, name, request)
         }
+    }
+    var announced: [IdentifyStatement] {
+        compactMap { effect in if case .announce(let statement) = effect { statement } else { nil } }
     }
     var sent: [ByteBuffer] {
         compactMap { effect in if case .send(_, _, let bytes) = effect { bytes } else { nil } }

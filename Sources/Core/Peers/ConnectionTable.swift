@@ -9,6 +9,9 @@ package import TuttiIdentity
 /// Which one is preferred, of two to the same peer:
 /// - dialled by both sides: the one that the smaller peer id dialled. Both sides choose the same without a word.
 /// - dialled by one side twice: the newer, since whoever dials again had a reason.
+/// Where a peer has as many as it may and comes with one more, that takes the place of the oldest dialled by the same side
+/// that carries no application's stream: whoever dials again has left that one, and our side has yet to see it end.
+///
 /// The other is closed when it carried no stream for `surplusConnectionTimeout`; of two that one side dialled, by that
 /// side only, since the two sides may not have seen them come up in the same order.
 package struct ConnectionTable: Sendable {
@@ -103,6 +106,15 @@ package struct ConnectionTable: Sendable {
         peers[peer] = entry
         watchSurplus(of: peer, at: now)
         return OnAdded(isFirst: isFirst, preferredChanged: !isFirst && entry.preferred != before)
+    }
+
+    /// At the limit: the connection that a new one takes the place of, to be retired before that is added. Nil: none.
+    package func replaced(by direction: Direction, to peer: PeerID) -> ConnectionID? {
+        guard let entry = peers[peer], entry.connections.count >= limits.connectionsPerPeerMax else { return nil }
+        return entry.connections.first { id in
+            guard let connection = connections[id] else { return false }
+            return connection.direction == direction && connection.streamsInUse == 0
+        }
     }
 
     /// It is gone.

@@ -534,7 +534,7 @@ final class ConnectionDriver: @unchecked Sendable {
             }
         case .openStream(let name, let request):
             guard let table else { return events.append(.openFailed(id, request: request)) }
-            table.openForCore(name, request: request, at: now)
+            table.openForCore(name, request: request, messageBytesMax: nil, at: now)
         case .send(let stream, let message):
             sentSinceCount += table?.send(message, on: stream, at: now) ?? 0
             pauseIfUnread()
@@ -588,6 +588,7 @@ final class ConnectionDriver: @unchecked Sendable {
             dial = nil
             if direction == .outbound { environment.dials.ended(id) }
             events.append(.established(ConnectionHandle(self), establishment, direction))
+            table.query(at: now)
         case .streamOpened(let stream, let name, .inbound): table.accept(stream, name, at: now)
         case .streamOpened(let stream, let name, .outbound): table.opened(stream, name)
         case .streamData(let stream, let bytes): table.received(bytes, on: stream, at: now)

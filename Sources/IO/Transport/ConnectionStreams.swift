@@ -19,6 +19,8 @@ final class ConnectionStreams {
     private var entries: [StreamID: StreamEntry] = [:]
     private var grantedWindowBytes = 0
     private(set) var applicationCount = 0
+    /// Made with the first answer.
+    private var statementRate: TokenBucket?
     var protocols: ProtocolTable
     /// Known once the connection is established.
     var peer: PeerID?
@@ -77,13 +79,24 @@ final class ConnectionStreams {
 
     // MARK: What owners ask for
 
-    func openForCore(_ name: ProtocolID, request: UInt64, at now: Instant) {
+    /// The connection is up: asks what the node wants to know of each peer.
+    func query(at now: Instant) {
+        events.append(
+            .answering(
+                connection, tableRevision: protocols.revision, statementVersion: protocols.statement?.version ?? 0))
+        guard let query = protocols.query else { return }
+        openForCore(query.name, request: query.request, messageBytesMax: query.messageBytesMax, at: now)
+    }
+
+    func openForCore(_ name: ProtocolID, request: UInt64, messageBytesMax: Int?, at now: Instant) {
         guard let stream = box.core.openStream([name], at: now) else {
             events.append(.openFailed(connection, request: request))
             return
         }
         let bytesMax: Int
-        if case .core(let limit) = protocols.entries[name]?.owner {
+        if let messageBytesMax {
+            bytesMax = messageBytesMax
+        } else if case .core(let limit) = protocols.entries[name]?.owner {
             bytesMax = limit
         } else {
             bytesMax = environment.limits.messageBytesMax
@@ -174,6 +187,8 @@ final class ConnectionStreams {
             events.append(.streamOpened(connection, stream, name, .inbound, request: nil))
         case .ping:
             owner = .ping(PingEcho())
+        case .statement(let interval, let burst):
+            return answer(stream, name, interval: interval, burst: burst, at: now)
         case .application:
             let pipe = makePipe(stream, name)
             owner = .application(pipe)
@@ -187,6 +202,17 @@ final class ConnectionStreams {
     private func makePipe(_ stream: StreamID, _ name: ProtocolID) -> StreamPipe {
         StreamPipe(
             stream: stream, protocolID: name, driver: driver, limits: environment.configuration.limits)
+    }
+
+    /// One message, and the end of our side.
+    private func answer(_ stream: StreamID, _ name: ProtocolID, interval: Duration, burst: Int, at now: Instant) {
+        var rate = statementRate ?? TokenBucket(interval: interval, burst: burst, at: now)
+        let mayAnswer = rate.take(at: now)
+        statementRate = rate
+        guard mayAnswer, let statement = protocols.statement else { return box.core.reset(stream, at: now) }
+        entries[stream] = StreamEntry(owner: .answered, protocolID: name, direction: .inbound)
+        _ = send(statement.message(toPeerAt: driver.remote), on: stream, at: now)
+        box.core.closeWriting(stream, at: now)
     }
 
     private func hasRoom(for name: ProtocolID, _ inboundMax: Int) -> Bool {
@@ -209,7 +235,7 @@ final class ConnectionStreams {
             entries[stream]?.protocolID = name
             // When nobody waits any more, the mailbox is let go of at once, and that resets the stream.
             request.succeed(StreamMailbox(connection: connection, peer: peer, pipe: pipe))
-        case .application, .abandoned, .core, .ping:
+        case .application, .abandoned, .answered, .core, .ping:
             break
         }
     }
@@ -221,7 +247,7 @@ final class ConnectionStreams {
         case .application(let pipe):
             let isFirst = pipe.collect(bytes, ofBuffer: bufferNumber, heldMax: environment.limits.heldBuffersMax)
             if isFirst { touched.append(pipe) }
-        case .abandoned:
+        case .abandoned, .answered:
             reset(stream, at: now)
         case .core(let reader):
             do throws(DecodeError) {
@@ -254,13 +280,20 @@ final class ConnectionStreams {
         case .core(let reader):
             if reader.isBetweenMessages {
                 events.append(.streamEnded(connection, stream))
+                if isQuery(stream) { box.core.closeWriting(stream, at: now) }
             } else {
                 reset(stream, at: now)
                 events.append(.streamFailed(connection, stream, .negotiation(.truncated("message"))))
             }
         case .ping: box.core.closeWriting(stream, at: now)
-        case .abandoned, .opening, .choosing: break
+        case .abandoned, .answered, .opening, .choosing: break
         }
+    }
+
+    /// Nothing is left to say where a peer has answered a query.
+    private func isQuery(_ stream: StreamID) -> Bool {
+        guard let entry = entries[stream], entry.direction == .outbound else { return false }
+        return entry.protocolID == protocols.query?.name
     }
 
     func drained(_ stream: StreamID) {
@@ -282,7 +315,7 @@ final class ConnectionStreams {
         case .choosing(let request): request.fail(StreamFailure(fault))
         case .opening(let request, _): events.append(.openFailed(connection, request: request))
         case .core: events.append(.streamFailed(connection, stream, fault))
-        case .abandoned, .ping: break
+        case .abandoned, .answered, .ping: break
         }
     }
 
@@ -308,7 +341,7 @@ final class ConnectionStreams {
             switch entry.owner {
             case .application(let pipe): pipe.fail(StreamFailure(.connectionClosed(reason)))
             case .choosing(let request): request.fail(StreamFailure(.connectionClosed(reason)))
-            case .abandoned, .opening, .core, .ping: break
+            case .abandoned, .answered, .opening, .core, .ping: break
             }
         }
         environment.windows.give(grantedWindowBytes)
