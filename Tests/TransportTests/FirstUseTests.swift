@@ -97,8 +97,8 @@ struct FirstUseTests {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let near = try TestEnd(1, group: group)
         let far = try TestEnd(2)
-        let address = try #require(
-            try await far.transport.listen(on: try #require(Multiaddr("/ip4/127.0.0.1/tcp/0"))).first)
+        let any = try #require(Multiaddr("/ip4/127.0.0.1/tcp/0"))
+        let address = try #require(try await far.transport.listen(on: any).first)
         let (connection, _) = await near.connect(to: far, at: address)
         let stream = try await connection.openStream([TestEnd.echo])
         connection.perform([.close])
