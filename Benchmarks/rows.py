@@ -149,7 +149,7 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------ ping
 
-    def ping(self, count=5000):
+    def ping(self, count=10000):
         """One raw client (Benchmarks/Ping) dials both kinds of listener: alone, and while a peer moves bulk to the same one."""
         quiet, loaded = {}, {}
         with self.peers() as make:
@@ -159,17 +159,22 @@ class Bench:
                 loaded[kind] = self.loaded_ping_contender(listener, mover, mover.connect(listener.addrs[0]))
             return {"alone": alternate(self.runs, quiet), "with_bulk": alternate(self.runs, loaded)}
 
-    def raw_ping(self, listener, *options):
-        out = subprocess.run([self.build("Ping"), listener.addrs[0], *options], capture_output=True, text=True)
+    def raw_ping(self, listener, *options, cores=None):
+        out = subprocess.run([self.build("Ping"), listener.addrs[0], *options], capture_output=True, text=True,
+                             preexec_fn=cores and (lambda: os.sched_setaffinity(0, cores)))
         if out.returncode:
             raise RuntimeError("Ping: " + out.stderr.strip())
         return json.loads(out.stdout)
 
     def ping_contender(self, listener, count):
+        """Client and listener on cores of their own, as two machines are: else the scheduler's choice to let them share
+        one, which takes two wake-ups of an idle core from every round trip, decides the figure."""
+        first, *rest = sorted(os.sched_getaffinity(0))
+
         def run():
-            with rig.Meter([listener]) as meter:
+            with rig.Meter([listener]) as meter, confined(listener, rest or [first]):
                 before = resource.getrusage(resource.RUSAGE_CHILDREN)
-                row = self.raw_ping(listener, "--count", str(count))
+                row = self.raw_ping(listener, "--count", str(count), cores=[first])
                 after = resource.getrusage(resource.RUSAGE_CHILDREN)
             own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             other = max(0.0, meter.other - own / meter.dt / os.cpu_count())
@@ -275,6 +280,22 @@ class Bench:
             finally:
                 process.stdin.close()
                 process.wait(5)
+
+
+@contextlib.contextmanager
+def confined(peer, cores):
+    """The peer's threads run on these cores only."""
+    def move(to):
+        for pid in peer.pids:
+            for thread in os.listdir("/proc/%d/task" % pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), to)
+    before = os.sched_getaffinity(peer.pids[0])
+    move(cores)
+    try:
+        yield
+    finally:
+        move(before)
 
 
 def first_byte(dialer, address, peer):

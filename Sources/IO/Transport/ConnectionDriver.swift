@@ -44,7 +44,7 @@ final class ConnectionDriver: @unchecked Sendable {
     let loop: any EventLoop
     let environment: DriverEnvironment
     private let share: LoopShare
-    private let errands = ErrandQueue()
+    let errands = ErrandQueue()
 
     private var phase = Phase.new
     private var link: (any ByteLink)?
@@ -69,7 +69,6 @@ final class ConnectionDriver: @unchecked Sendable {
     private var budget: Int
     private var isContinuationQueued = false
     private var timer: DriverTimer?
-    private var armedAt: Instant?
     private var pauses: Pauses = []
     private var pausedUntil = Instant.distantFuture
     private var inbox: InboxMeter?
@@ -98,14 +97,6 @@ final class ConnectionDriver: @unchecked Sendable {
 
     func enqueue(_ errand: Errand) {
         if errands.append(errand) { loop.execute { self.runErrands() } }
-    }
-
-    /// For a stream that its first use opens.
-    func makeMailbox(_ name: ProtocolID) throws -> StreamMailbox {
-        let peer = try errands.openPeer()
-        let pipe = StreamPipe(
-            stream: nil, protocolID: name, driver: self, limits: environment.configuration.limits)
-        return StreamMailbox(connection: id, peer: peer, pipe: pipe)
     }
 
     // MARK: From the link
@@ -190,11 +181,8 @@ final class ConnectionDriver: @unchecked Sendable {
     // MARK: From the loop
 
     func timerFired() {
-        guard let armed = armedAt else { return }
         let time = currentInstant()
-        // An earlier timer was set after this one; it has done this one's work.
-        guard time >= armed else { return }
-        armedAt = nil
+        guard timer?.takeDue(at: time) == true else { return }
         startTurn()
         if time >= ownDeadline { ownDeadlinePassed() }
         if let table, let next = table.box.core.nextTimeout, time >= next { table.box.core.handleTimeout(at: time) }
@@ -382,18 +370,13 @@ final class ConnectionDriver: @unchecked Sendable {
         }
     }
 
-    /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
-    /// cancellation.
     private func arm() {
         var next = ownDeadline
         if let table { next = min(next, table.box.core.nextTimeout ?? .distantFuture, streamUse.deadline) }
-        guard next < armedAt ?? .distantFuture else { return }
+        guard next < .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer
-        armedAt = next
-        // Fails only when the loop has shut down, and then nothing waits any more.
-        _ = try? loop.scheduleCallback(
-            at: .uptimeNanoseconds(UInt64(clamping: next.nanoseconds)), handler: timer)
+        timer.arm(for: next, on: loop)
     }
 
     private func pause(_ reason: Pauses) {
@@ -468,7 +451,6 @@ final class ConnectionDriver: @unchecked Sendable {
         dial = nil
         timer?.driver = nil
         timer = nil
-        armedAt = nil
         let last = link
         link = nil
         last?.close()

@@ -36,7 +36,12 @@ package final class ConnectionHandle: Sendable {
     /// - Throws: `StreamFailure`, `TransportError` (`.streamLimit`, `.closed`), `CancellationError`.
     package func openStream(_ protocols: [ProtocolID]) async throws -> StreamMailbox {
         guard let driver else { throw TransportError(code: .closed, message: "the connection is closed") }
-        if protocols.count == 1 { return try driver.makeMailbox(protocols[0]) }
+        if protocols.count == 1 {
+            let peer = try driver.errands.openPeer()
+            let pipe = StreamPipe(
+                stream: nil, protocolID: protocols[0], driver: driver, limits: driver.environment.configuration.limits)
+            return StreamMailbox(connection: id, peer: peer, pipe: pipe)
+        }
         let request = StreamRequest(protocols)
         return try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { continuation in

@@ -149,8 +149,10 @@ public final class Node: Service, Sendable {
 
     /// Opens a stream on the preferred connection to the peer, and dials first where there is none.
     ///
-    /// With one protocol the stream can be written at once, before the peer has agreed; a refusal shows at the first
-    /// read. With several, the first that the peer speaks is chosen, which takes a round trip.
+    /// With one protocol nothing is waited for: the first write, read or half-close opens the stream, and what was written
+    /// by then leaves with it, before the peer has agreed. A refusal, or one stream too many (`.limit`), shows at the
+    /// first read. A stream that was never used is unknown to the peer and doesn't hold the connection. With several
+    /// protocols, the first that the peer speaks is chosen, which takes a round trip.
     public func open(
         _ protocols: ProtocolID..., to peer: PeerID, at addresses: [Multiaddr] = [], deadline: Duration = .seconds(15)
     ) async throws(NodeError) -> NodeStream {
