@@ -17,15 +17,26 @@ struct RigOperations: Sendable {
             Console.note("not a request: \(line.prefix(200))")
             return
         }
-        var answer: RigAnswer
         do {
-            answer = try await perform(request)
-            answer.ok = true
+            guard request.op != "hold" else { return try await hold(request, to: output) }
+            await Self.write(try await perform(request), to: request, output)
         } catch {
-            answer = RigAnswer(err: "\(error)")
+            await output.write(RigAnswer(i: request.i, err: "\(error)"))
         }
+    }
+
+    private static func write(_ answer: RigAnswer, to request: RigRequest, _ output: RigOutput) async {
+        var answer = answer
         answer.i = request.i
+        answer.ok = true
         await output.write(answer)
+    }
+
+    /// Answers when all are up, and holds them until the program ends.
+    private func hold(_ request: RigRequest, to output: RigOutput) async throws {
+        try await RigHolder.hold(try address(request), count: request.count ?? 1) { count in
+            await Self.write(RigAnswer(held: count), to: request, output)
+        }
     }
 
     private func perform(_ request: RigRequest) async throws -> RigAnswer {
@@ -46,7 +57,6 @@ struct RigOperations: Sendable {
         case "echo": return try await echo(request)
         case "streams": return try await streams(request)
         case "cycle": return try await cycle(request)
-        case "hold": return RigAnswer(held: try await RigHolder.hold(try address(request), count: request.count ?? 1))
         case "first_byte": return try await firstByte(request)
         case "bulk":
             let stream = try await node.open(
