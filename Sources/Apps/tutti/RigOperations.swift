@@ -18,24 +18,15 @@ struct RigOperations: Sendable {
             return
         }
         do {
-            guard request.op != "hold" else { return try await hold(request, to: output) }
-            await Self.write(try await perform(request), to: request, output)
+            guard request.op != "hold" else {
+                // Answered when all are up, and held until the program ends.
+                return try await RigHolder.hold(try address(request), count: request.count ?? 1) { count in
+                    await output.write(RigAnswer(held: count), to: request)
+                }
+            }
+            await output.write(try await perform(request), to: request)
         } catch {
             await output.write(RigAnswer(i: request.i, err: "\(error)"))
-        }
-    }
-
-    private static func write(_ answer: RigAnswer, to request: RigRequest, _ output: RigOutput) async {
-        var answer = answer
-        answer.i = request.i
-        answer.ok = true
-        await output.write(answer)
-    }
-
-    /// Answers when all are up, and holds them until the program ends.
-    private func hold(_ request: RigRequest, to output: RigOutput) async throws {
-        try await RigHolder.hold(try address(request), count: request.count ?? 1) { count in
-            await Self.write(RigAnswer(held: count), to: request, output)
         }
     }
 
