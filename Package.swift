@@ -83,16 +83,6 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             swiftSettings: settings))
 }
 
-// .ci/run asks for this: the examples' sources over the build that is there anyway. They see what is public and no more.
-// That Examples/ is sound as a package of its own is checked beside it, without a second build of everything.
-if Context.environment["TUTTI_EXAMPLES"] != nil {
-    targets += [
-        .target(name: "Storage", path: "Examples/Sources/Storage", packageAccess: false),
-        .executableTarget(
-            name: "Chat", dependencies: ["Storage", "Tutti"], path: "Examples/Sources/Chat", packageAccess: false),
-    ]
-}
-
 // The fuzz targets (Fuzz/README.md) and the instrumentation of everything of ours that they run. AddressSanitizer is
 // scripts/fuzz's `--sanitize=address`; assertions count, although the build is a release.
 if Context.environment["TUTTI_FUZZ"] == "1" {
