@@ -286,10 +286,12 @@ struct LifecycleTests {
             // Long enough that only the handler's end can be what ends the wait.
             $0.handlerTimeout = .seconds(600)
         }
-        stopping.handle("/work/1.0.0") { stream in
+        stopping.handle("/job/1.0.0") { stream in
+            _ = try await stream.read(exactly: 1)
             begun.raise()
             await mayFinish.wait()
             try await stream.write(ByteBuffer(string: "done"))
+            while try await stream.read() != nil {}
             if !Task.isCancelled { finished.set() }
         }
         let services = ServiceGroup(
@@ -301,7 +303,7 @@ struct LifecycleTests {
                     #expect(finished.isSet, "run returned before the handler had finished")
                 }
                 let addresses = try await stopping.listenAddresses
-                let stream = try await staying.open("/work/1.0.0", to: stopping.peerID, at: addresses)
+                let stream = try await staying.open("/job/1.0.0", to: stopping.peerID, at: addresses)
                 try await stream.write(ByteBuffer(string: "x"))
                 await begun.wait()
                 await services.triggerGracefulShutdown()
@@ -313,11 +315,12 @@ struct LifecycleTests {
                     }
                 }
                 await #expect(throws: (any Error).self) {
-                    let second = try await staying.open("/work/1.0.0", to: stopping.peerID)
+                    let second = try await staying.open("/job/1.0.0", to: stopping.peerID)
                     _ = try await second.read(exactly: 4)
                 }
                 mayFinish.raise()
                 #expect(try await stream.read(exactly: 4) == ByteBuffer(string: "done"))
+                stream.closeWriting()
             }
         }
     }
@@ -328,7 +331,7 @@ struct LifecycleTests {
         let begun = Signal()
         let cancelled = Flag()
         let stopping = try makeNode(.memory, network) { $0.handlerTimeout = .milliseconds(1) }
-        stopping.handle("/work/1.0.0") { stream in
+        stopping.handle("/job/1.0.0") { stream in
             begun.raise()
             defer { if Task.isCancelled { cancelled.set() } }
             while try await stream.read() != nil {}
@@ -339,7 +342,7 @@ struct LifecycleTests {
             try await withThrowingDiscardingTaskGroup { group in
                 group.addTask { try await services.run() }
                 let addresses = try await stopping.listenAddresses
-                let stream = try await staying.open("/work/1.0.0", to: stopping.peerID, at: addresses)
+                let stream = try await staying.open("/job/1.0.0", to: stopping.peerID, at: addresses)
                 try await stream.write(ByteBuffer(string: "x"))
                 await begun.wait()
                 await services.triggerGracefulShutdown()

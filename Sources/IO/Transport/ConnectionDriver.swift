@@ -354,8 +354,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private var ownDeadline: Instant {
         switch phase {
-        case .awaitingAdmission(let until): until
-        case .lingering(let until, _): until
+        case .awaitingAdmission(let until), .lingering(let until, _): until
         case .running, .established: pausedUntil
         case .new, .ended: .distantFuture
         }
