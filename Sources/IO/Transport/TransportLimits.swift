@@ -6,7 +6,7 @@ package struct TransportLimits: Hashable, Sendable {
     package var turnBytesMax = 256 * 1024
     /// Output is made, written and flushed in chunks of about this size, so that it is still in the cache when the
     /// kernel copies it.
-    package var chunkBytesMax = 128 * 1024
+    package var chunkBytesMax = 64 * 1024
     /// One read of a socket.
     package var readBytesMax = 128 * 1024
     /// Below the first, a socket whose output stalled takes more; above the second it is not given more.
