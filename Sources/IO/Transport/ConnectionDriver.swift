@@ -131,7 +131,7 @@ final class ConnectionDriver: @unchecked Sendable {
     func linkReceived(_ bytes: consuming ByteBuffer) {
         guard let table else { return forget(bytes.readableBytes) }
         startTurn()
-        table.readBegan()
+        table.readBegan(bytes.readableBytes, at: now)
         if tls == nil {
             table.box.core.receive(bytes, at: now)
         } else {
@@ -268,7 +268,7 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One batch of what this turn has brought so far.
     private func deliver() {
         if let table {
-            let (batch, messageBytes) = table.takeEvents()
+            let (batch, messageBytes) = table.takeEvents(at: now)
             if !batch.isEmpty { events.append(contentsOf: batch) }
             if messageBytes > 0 {
                 let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
@@ -386,7 +386,7 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
     /// cancellation.
     private func arm() {
-        let next = min(table?.box.core.nextTimeout ?? .distantFuture, ownDeadline)
+        let next = min(table?.nextTimeout ?? .distantFuture, ownDeadline)
         guard next < armedAt ?? .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer
