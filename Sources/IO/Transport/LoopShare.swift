@@ -10,7 +10,7 @@ import NIOCore
 /// NIO runs tasks until none is due before it looks at its sockets again. Connections that continued by tasks of their
 /// own would keep each other due, and starve every socket. So a round gives each that waits one turn, rounds follow each
 /// other for a short time, and the next is due only after the sockets were looked at. That look needs the loop's timer,
-/// which costs about as much as sealing 64 KiB: too much after each turn of a single busy connection.
+/// which costs more than sealing 64 KiB: too much after each turn of a single busy connection.
 ///
 /// `@unchecked Sendable`: used on its loop only.
 final class LoopShare: NIOScheduledCallbackHandler, @unchecked Sendable {
