@@ -124,7 +124,7 @@ final class ConnectionDriver: @unchecked Sendable {
     func linkReceived(_ bytes: consuming ByteBuffer) {
         guard let table else { return forget(bytes.readableBytes) }
         startTurn()
-        table.readBegan()
+        table.readBegan(bytes.readableBytes, at: now)
         if tls.takesBytes {
             receiveThroughTLS(bytes)
         } else {
@@ -255,7 +255,7 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One batch of what this turn has brought so far.
     private func deliver() {
         if let table {
-            let (batch, messageBytes) = table.takeEvents()
+            let (batch, messageBytes) = table.takeEvents(at: now)
             if !batch.isEmpty { events.append(contentsOf: batch) }
             if messageBytes > 0 {
                 let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
@@ -371,7 +371,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func arm() {
         var next = ownDeadline
-        if let table { next = min(next, table.box.core.nextTimeout ?? .distantFuture, streamUse.deadline) }
+        if let table { next = min(next, table.nextTimeout, streamUse.deadline) }
         guard next < .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer

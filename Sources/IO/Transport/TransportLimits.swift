@@ -6,9 +6,13 @@ package struct TransportLimits: Hashable, Sendable {
     package var turnBytesMax = 256 * 1024
     /// Output is made, written and flushed in chunks of about this size, so that it is still in the cache when the
     /// kernel copies it.
-    package var chunkBytesMax = 128 * 1024
+    package var chunkBytesMax = 64 * 1024
     /// One read of a socket.
     package var readBytesMax = 128 * 1024
+    /// Reads that filled their buffer and whose bytes wait for those of the next, so that their reader wakes once.
+    package var heldReadsMax = 3
+    /// They wait no longer than this, should nothing follow.
+    package var heldTimeout: Duration = .milliseconds(1)
     /// Below the first, a socket whose output stalled takes more; above the second it is not given more.
     package var linkLowWater = 64 * 1024
     package var linkHighWater = 256 * 1024
