@@ -98,8 +98,8 @@ struct RawConnection: ~Copyable {
             case .streamFailed(let failed, let fault) where failed == stream:
                 throw PingError(description: "the ping stream failed: \(fault)")
             case .closed(let reason): throw PingError(description: "the connection closed: \(reason)")
-            case .startTLS, .streamOpened, .streamEnded, .streamFailed, .streamDrained, .streamClosed, .releaseWindow,
-                .roundTripMeasured, .external:
+            case .startTLS, .tlsAgreed, .streamOpened, .streamEnded, .streamFailed, .streamDrained, .streamClosed,
+                .releaseWindow, .roundTripMeasured, .external:
                 break
             }
         }
