@@ -54,11 +54,13 @@ var targets: [Target] = [
             "TuttiMembership", "TuttiNodeCore", "TuttiTransport", nio, nioPosix, logging, metrics, lifecycle,
         ],
         path: "Sources/Services/Tutti", swiftSettings: settings),
+    // The lab's commands, for `tutti lab` and for tutti-lab.
+    module("LabCommand", "Apps", ["TuttiSimulator", arguments]),
     .executableTarget(
-        name: "TuttiCommand", dependencies: ["Tutti", "TuttiSimulator", nio, logging, lifecycle, arguments],
+        name: "TuttiCommand", dependencies: ["Tutti", "TuttiLabCommand", nio, logging, lifecycle, arguments],
         path: "Sources/Apps/tutti", swiftSettings: settings),
     .executableTarget(
-        name: "TuttiLab", dependencies: ["TuttiSimulator", arguments], path: "Sources/Apps/tutti-lab",
+        name: "TuttiLab", dependencies: ["TuttiLabCommand"], path: "Sources/Apps/tutti-lab",
         swiftSettings: settings),
     .target(
         name: "TuttiTestSupport",

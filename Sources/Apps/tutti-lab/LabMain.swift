@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import ArgumentParser
-import TuttiSimulator
+import TuttiLabCommand
 
 @main
-struct LabMain: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "tutti-lab", abstract: "Run Tutti's protocols in virtual time.")
+enum LabMain {
+    static func main() async { await LabCommand.main() }
 }
