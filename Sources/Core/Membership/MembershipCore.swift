@@ -10,4 +10,9 @@ package struct MembershipCore: Sendable {
     package var nextTimeout: Instant? { nil }
     package mutating func nextEffect() -> MembershipEffect? { nil }
     package func forEachPeer(_ body: (PeerIndex) -> Void) {}
+
+    package var stats: MembershipStats { MembershipStats() }
+    package var snapshot: MembershipSnapshot { MembershipSnapshot(active: [], passive: []) }
+    /// For the lab: what repair makes of a failure is seen by switching it off.
+    package mutating func setRepair(_ isOn: Bool) {}
 }
