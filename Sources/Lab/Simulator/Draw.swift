@@ -67,11 +67,11 @@ package enum FixedPoint {
         guard number > 0 else { return -32 * one }
         let exponent = 63 - number.leadingZeroBitCount
         // The mantissa in 1..<2 with 62 bits behind the point, squared once per bit of the result.
-        var mantissa = number << UInt64(number.leadingZeroBitCount) >> 1
+        var mantissa = (number << UInt64(number.leadingZeroBitCount)) >> 1
         var fraction: Int64 = 0
         for bit in stride(from: 31, through: 0, by: -1) {
             let product = mantissa.multipliedFullWidth(by: mantissa)
-            mantissa = product.high << 2 | product.low >> 62
+            mantissa = (product.high << 2) | (product.low >> 62)
             if mantissa >= 1 << 63 {
                 mantissa >>= 1
                 fraction |= 1 << Int64(bit)
@@ -83,7 +83,7 @@ package enum FixedPoint {
     /// Of two numbers with 32 bits behind the point, in the same format; saturates.
     package static func product(_ a: UInt64, _ b: UInt64) -> UInt64 {
         let full = a.multipliedFullWidth(by: b)
-        return full.high >> 32 != 0 ? .max : full.high << 32 | full.low >> 32
+        return full.high >> 32 != 0 ? .max : (full.high << 32) | (full.low >> 32)
     }
 
     /// 2 to the power of `exponent`; saturates.
@@ -96,7 +96,7 @@ package enum FixedPoint {
         var result: UInt64 = 1 << 62
         for bit in 0..<32 where fraction & (1 << UInt64(31 - bit)) != 0 {
             let product = result.multipliedFullWidth(by: roots[bit])
-            result = product.high << 1 | product.low >> 63
+            result = (product.high << 1) | (product.low >> 63)
         }
         // 62 bits behind the point to 32, times 2^whole.
         return whole <= 30 ? result >> UInt64(30 - whole) : .max
