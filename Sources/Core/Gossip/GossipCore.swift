@@ -5,6 +5,7 @@ package import TuttiBase
 package struct GossipCore: Sendable {
     package init(configuration: GossipConfiguration, seed: UInt64, at now: Instant) {}
 
+    package private(set) var stats = GossipStats()
     package mutating func handle(_ input: GossipInput, at now: Instant) {}
     package mutating func handleTimeout(at now: Instant) {}
     package var nextTimeout: Instant? { nil }
