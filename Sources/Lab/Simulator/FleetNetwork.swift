@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 
 /// Messages and links between the peers of a fleet.
 extension Fleet {

@@ -45,6 +45,11 @@ package struct KademliaReport: Sendable {
 /// A KademliaCore with the streams of its requests: the id of a call travels with it, and names the asker with the
 /// asker's number.
 package struct KademliaPeer: SimulatedCore {
+    package typealias Message = KademliaMessage
+    package typealias Command = KademliaCommand
+    package typealias Report = KademliaReport
+    package typealias World = KademliaWorld
+
     private enum Role: UInt8, Sendable {
         case honest
         case swallowing
