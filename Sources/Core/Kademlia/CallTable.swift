@@ -47,6 +47,8 @@ package struct CallTable: Sendable {
 
     package var count: Int { calls.count }
 
+    package var checkCount: Int { calls.reduce(0) { $0 + ($1.purpose == .check ? 1 : 0) } }
+
     package func overtakeTime(_ configuration: KademliaConfiguration) -> Duration {
         guard smoothedMicroseconds > 0 else { return configuration.overtakeInitial }
         let time = Duration.microseconds(Int64(smoothedMicroseconds) + 4 * Int64(deviationMicroseconds))

@@ -46,6 +46,11 @@ package struct KademliaConfiguration: Sendable {
     /// Targets made up for refreshes are SHA-256 of a made-up name, as the wire demands; off in the lab.
     package var areTargetsNamed = true
 
+    /// Contacts are asked whether they live by `.ping`, which the specification no longer wants sent.
+    package var areChecksPings = false
+    /// Whoever answers enters the table; otherwise only `.peerIdentified` brings peers there, with their address group.
+    package var areAnswerersAdded = false
+
     // MARK: Records
 
     package var recordLifetime = Duration.seconds(48 * 3_600)
@@ -65,6 +70,8 @@ package struct KademliaConfiguration: Sendable {
         var configuration = KademliaConfiguration()
         configuration.isServer = true
         configuration.areTargetsNamed = false
+        configuration.areChecksPings = true
+        configuration.areAnswerersAdded = true
         configuration.limits.requestInterval = .zero
         configuration.limits.groupPerBucketMax = .max
         configuration.limits.groupPerTableMax = .max

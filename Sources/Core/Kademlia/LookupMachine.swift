@@ -73,10 +73,16 @@ package struct LookupMachine: Sendable {
         }
     }
 
-    /// Somebody named `peer`. `from` is who did.
-    package mutating func add(_ peer: PeerIndex, word: UInt64, from place: Int) {
+    /// The candidate at `place` named these; `except` is ourselves. A machine that isn't open only learns nothing new.
+    package mutating func heard(
+        _ peers: [PeerIndex], countMax: Int, from place: Int, except own: PeerIndex, keys: Keyspace, isOpen: Bool
+    ) {
+        guard isOpen else { return }
         let source = candidates[place]
-        add(peer, word: word, depth: source.depth == .max ? .max : source.depth + 1, paths: 1 << source.path)
+        let depth = source.depth == .max ? .max : source.depth + 1
+        for peer in peers.prefix(countMax) where peer != own {
+            add(peer, word: keys.word(of: peer), depth: depth, paths: 1 << source.path)
+        }
     }
 
     private mutating func add(_ peer: PeerIndex, word: UInt64, depth: UInt8, paths: UInt8) {
