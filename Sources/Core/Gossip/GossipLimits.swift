@@ -16,6 +16,8 @@ package struct GossipLimits: Hashable, Sendable {
     package var idsPerRPCMax = 5_000
     package var exchangedPerPruneMax = 16
     package var recordBytesMax = 8_192
+    /// A peer named in a PRUNE of ours, with its record.
+    static let exchangedBytesMax = 8_192 + 64
 
     /// Connected peers; further ones are not served.
     package var peersMax = 1_024
