@@ -13,7 +13,7 @@ struct Meter {
         wall = ProcessInfo.processInfo.systemUptime
         processor = Double(clock()) / Double(CLOCKS_PER_SEC)
         var usage = rusage()
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
         memoryMax = usage.ru_maxrss * 1_024
     }
 }

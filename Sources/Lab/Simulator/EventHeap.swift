@@ -8,7 +8,7 @@ package struct ScheduledEvent<Payload> {
     package let payload: Payload
 
     @inline(__always)
-    func precedes(_ other: borrowing ScheduledEvent) -> Bool {
+    func precedes(_ other: ScheduledEvent) -> Bool {
         time < other.time || (time == other.time && sequence < other.sequence)
     }
 }

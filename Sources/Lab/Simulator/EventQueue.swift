@@ -197,10 +197,16 @@ package struct EventQueue<Payload>: ~Copyable {
         let slot = slots[source]
         slots[source] = Slot()
         inMiddle -= Int(slot.count)
-        forEachMoved(slot) { event in
-            let near = Int(truncatingIfNeeded: (event.pointee.time >> slotShift) & 4_095)
-            inNear &+= 1
-            append(event.move(), to: near)
+        inNear += Int(slot.count)
+        var (chunk, left) = (slot.head, Int(slot.count))
+        while left > 0 {
+            let here = min(left, 1 << chunkBits)
+            for place in 0..<here {
+                let event = (chunks[Int(chunk)] + place).move()
+                append(event, to: Int(truncatingIfNeeded: (event.time >> slotShift) & 4_095))
+            }
+            left -= here
+            chunk = freed(chunk)
         }
         admitFar()
     }
@@ -218,11 +224,16 @@ package struct EventQueue<Payload>: ~Copyable {
                 place &+= 1
             }
             left -= here
-            let next = following[Int(chunk)]
-            following[Int(chunk)] = freeChunk
-            freeChunk = chunk
-            chunk = next
+            chunk = freed(chunk)
         }
+    }
+
+    /// The one after it.
+    private mutating func freed(_ chunk: Int32) -> Int32 {
+        let next = following[Int(chunk)]
+        following[Int(chunk)] = freeChunk
+        freeChunk = chunk
+        return next
     }
 
     /// Sorts the slot in which time is into `open`: dealt out by time first, so that little is left to insert.

@@ -154,7 +154,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
         if end > time { time = end }
     }
 
-    private mutating func take(_ happening: consuming Happening, _ place: Int) {
+    private mutating func take(_ happening: Happening, _ place: Int) {
         switch happening {
         case .timer:
             guard cells[place].armed == time, cells[place].isAlive else {

@@ -174,7 +174,7 @@ extension Fleet {
         queue.push(at: time &+ drawLatency(place, to: from), peer: from, .reset(by: UInt32(place)))
     }
 
-    mutating func takeLink(_ happening: consuming Happening, _ place: Int) {
+    mutating func takeLink(_ happening: Happening, _ place: Int) {
         switch happening {
         case .dialled(let from, let life): accept(place, from: from, life: life)
         case .accepted(let by, let life, let own): established(place, by, life, own)

@@ -66,7 +66,7 @@ package struct KademliaPeer: SimulatedCore {
 
     package init(_ own: PeerIndex, world: KademliaWorld, seed: UInt64, at now: Instant) {
         self.own = own
-        core = KademliaCore(own: own, settings: world.settings, seed: seed, at: now)
+        core = KademliaCore(own: own, settings: world.settings, ownKey: world.keys.key(of: own), seed: seed, at: now)
         draws = DrawStream(seed: seed)
         if own.value >= world.sybilsFrom {
             role = .sybil
@@ -82,7 +82,7 @@ package struct KademliaPeer: SimulatedCore {
 
     package mutating func restart(keepsDisk: Bool, world: KademliaWorld, seed: UInt64, at now: Instant) {
         let remembered = keepsDisk ? core.snapshot() : []
-        core = KademliaCore(own: own, settings: world.settings, seed: seed, at: now)
+        core = KademliaCore(own: own, settings: world.settings, ownKey: world.keys.key(of: own), seed: seed, at: now)
         if !remembered.isEmpty { core.handle(.peersRemembered(remembered), at: now, keys: world.keys) }
         meetBootstrap(world: world, at: now)
     }
@@ -218,6 +218,9 @@ package struct KademliaPeer: SimulatedCore {
     }
 
     package static func isAnswer(_ message: borrowing KademliaMessage) -> Bool {
-        if case .request = message { false } else { true }
+        switch message {
+        case .request: false
+        case .response, .refusal: true
+        }
     }
 }

@@ -151,7 +151,7 @@ enum KademliaScenarios {
         for (at, action) in schedule.sortedByTime() {
             if at > lab.fleet.now {
                 lab.run(until: at, ScenarioProgress.none)
-                progress.reached(0.7 * (at - .zero).secondsForDisplay / Double(settings["seconds"]))
+                progress.reached(0.7 * (at - Instant.zero).secondsForDisplay / Double(settings["seconds"]))
             }
             lab.fleet.apply(action)
         }

@@ -53,9 +53,21 @@ package struct Scenario: Sendable {
         return ScenarioSettings(values: values)
     }
 
+    /// The same with one seed after the other.
+    package func settings(
+        _ given: [(name: String, value: String)], seeds: Int
+    ) throws(LabError) -> [ScenarioSettings] {
+        let first = try settings(given)
+        return (0..<seeds).map { number in
+            var values = first.values
+            values["seed"] = (values["seed"] ?? 0) &+ number & .max
+            return ScenarioSettings(values: values)
+        }
+    }
+
     /// Every scenario there is.
     package static let all: [Scenario] =
-        KademliaScenarios.all
+        KademliaScenarios.all + GossipScenarios.all
 
     package static func named(_ name: String) throws(LabError) -> Scenario {
         guard let scenario = all.first(where: { $0.name == name }) else {

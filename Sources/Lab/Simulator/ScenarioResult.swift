@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import TuttiBase
 
 /// What is said of a run: numbers, checks and plots. A value; whoever runs it writes the files.
 package struct ScenarioResult: Sendable {
@@ -52,7 +53,7 @@ package struct ScenarioResult: Sendable {
     package mutating func add<Core>(_ fleet: borrowing Fleet<Core>) {
         digest = fleet.digest.value
         events = fleet.events
-        simulatedSeconds = (fleet.now - .zero).secondsForDisplay
+        simulatedSeconds = (fleet.now - Instant.zero).secondsForDisplay
         model.append(fleet.network.summary)
         let counts = fleet.counts
         add("messages", Double(counts.sent))
