@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 
 /// The knobs of membership. The defaults are for nodes on the internet; `lab` has no caps by address or rate.
 package struct MembershipConfiguration: Sendable {
@@ -149,8 +149,15 @@ package struct MembershipLimits: Sendable {
     package var messageBytesMax = 64 * 1_024
     /// Further addresses of a peer are left out.
     package var addressesPerPeerMax = 4
-    /// A longer list in a message is refused.
+    /// A longer address is refused when read and left out when written.
+    package var addressBytesMax = 256
+    /// A longer record is refused when read; addresses are written in its place.
+    package var recordBytesMax = 1_024
+    /// Peers of a shuffle; further ones are left out.
     package var peersPerMessageMax = 32
+    /// Peers that a message names in all (an update names two); more are refused.
+    package var peersNamedMax = 65
+    /// A longer list in a message is refused.
     package var updatesPerMessageMax = 32
     package var announcementsPerMessageMax = 64
     /// Longer ones are refused, from the application as from peers.
