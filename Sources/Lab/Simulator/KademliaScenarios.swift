@@ -217,6 +217,7 @@ enum KademliaScenarios {
     ) { settings, progress in
         var options = options(settings)
         options.configuration.checkInterval = .seconds(settings["check"])
+        options.configuration.contestedCheckInterval = .seconds(settings["check"])
         options.configuration.refreshInterval = .zero
         var lab = KademliaLab(options)
         lab.run(until: lab.fleet.now + .seconds(settings["seconds"]), progress)

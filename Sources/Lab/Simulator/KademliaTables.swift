@@ -59,10 +59,11 @@ package struct KademliaTables: Sendable {
         }
         let first = table.count
         while table.count < first + k {
-            let drawn = PeerIndex(peers[range.lowerBound + Int(draws.below(UInt64(range.count)))])
-            var isNew = true
-            for place in first..<table.count where table[place] == drawn { isNew = false }
-            if isNew { table.append(drawn) }
+            let drawn = peers[range.lowerBound + Int(truncatingIfNeeded: draws.below(UInt64(range.count)))]
+            // Compared as numbers: `==` of another module's type is a call.
+            var same: UInt32 = 0
+            for place in first..<table.count { same |= table[place].value == drawn ? 1 : 0 }
+            if same == 0 { table.append(PeerIndex(drawn)) }
         }
     }
 
