@@ -37,6 +37,8 @@ struct Network {
     /// Nothing passes directly between these.
     private var cuts: Set<Pair> = []
     private var links: Set<Pair> = []
+    /// A stream keeps its order: no message before the last one of the same sender.
+    private var lastArrivals: [[Int]: Instant] = [:]
     /// A slow node neither sends nor receives until then; its timers run.
     var pausedUntil: [Instant] = []
     /// Nodes that have what is searched for.
@@ -79,8 +81,9 @@ struct Network {
 
     mutating func kill(_ node: Int) {
         isAlive[node] = false
-        for pair in links.filter({ $0.low == node || $0.high == node }).sorted(by: { ($0.low, $0.high) < ($1.low, $1.high) })
-        {
+        for pair in links.filter({ $0.low == node || $0.high == node }).sorted(by: {
+            ($0.low, $0.high) < ($1.low, $1.high)
+        }) {
             links.remove(pair)
             schedule(.disconnected(pair.low == node ? pair.high : pair.low, from: node))
         }
@@ -141,7 +144,12 @@ struct Network {
             case .send(let peer, let message):
                 messageCount += 1
                 if lossPerMille > 0, generator.next() % 1_000 < lossPerMille { continue }
-                schedule(.message(from: node, to: Int(peer.value), message), at: max(now, pausedUntil[node]) + latency)
+                var arrival = max(now, pausedUntil[node]) + latency
+                if configuration.transport == .connections {
+                    arrival = max(arrival, lastArrivals[[node, Int(peer.value)]] ?? .zero)
+                    lastArrivals[[node, Int(peer.value)]] = arrival
+                }
+                schedule(.message(from: node, to: Int(peer.value), message), at: arrival)
             case .connect(let peer): schedule(.connected(node, to: Int(peer.value)))
             case .release, .protect: break
             case .match(let search, _):
@@ -182,7 +190,8 @@ struct Network {
         var parent = 0
         while true {
             var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].precedes(heap[least]) {
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].precedes(heap[least])
+            {
                 least = child
             }
             guard least != parent else { return }
@@ -225,7 +234,8 @@ struct Network {
     }
 
     /// `count` nodes that joined one by one through the first, and some rounds of shuffles.
-    static func joined(_ count: Int, _ configuration: MembershipConfiguration, seed: UInt64, rounds: Int = 5) -> Network {
+    static func joined(_ count: Int, _ configuration: MembershipConfiguration, seed: UInt64, rounds: Int = 5) -> Network
+    {
         var network = Network(configuration, seed: seed)
         for place in 0..<count {
             let node = network.add()
