@@ -22,9 +22,11 @@ import TuttiMembership
         return network
     }
 
-    @Test("A death is first detected after 1.58 periods on average, whatever the size", arguments: [32, 128, 256] as [UInt32])
+    @Test(
+        "A death is first detected after 1.58 periods on average, whatever the size",
+        arguments: [32, 128, 256] as [UInt32])
     func detection(count: UInt32) {
-        let runs = 150
+        let runs = 400
         var periods = 0
         for run in 0..<runs {
             var network = Self.network(Self.swim(count, .basic), seed: UInt64(run))
@@ -84,6 +86,18 @@ import TuttiMembership
         #expect(deaths(.basic) > 0)
         #expect(deaths(.suspicion) == 0)
         #expect(deaths(.lifeguard) == 0)
+    }
+
+    @Test(
+        "Logarithms by integers are those of a table",
+        arguments: [
+            (1, 0, 0, 0), (2, 1_000, 693, 301), (10, 3_321, 2_302, 999), (128, 7_000, 4_852, 2_107),
+            (10_000, 13_287, 9_210, 3_999),
+        ])
+    func logarithms(value: Int, binary: Int, natural: Int, decimal: Int) {
+        #expect(abs(IntegerLogarithm.log2Milli(value) - binary) <= 1)
+        #expect(abs(IntegerLogarithm.lnMilli(value) - natural) <= 1)
+        #expect(abs(IntegerLogarithm.log10Milli(value) - decimal) <= 1)
     }
 
     @Test("A death reaches every member", arguments: [.basic, .suspicion, .lifeguard] as [DetectorConfiguration.Arm])
@@ -191,7 +205,8 @@ import TuttiMembership
     func slander() {
         var network = Self.fullMesh(seed: 8)
         for incarnation in 0..<20 as Range<UInt32> {
-            let slander = MemberUpdate(peer: PeerIndex(9), incarnation: incarnation, state: .dead, accuser: PeerIndex(5))
+            let slander = MemberUpdate(
+                peer: PeerIndex(9), incarnation: incarnation, state: .dead, accuser: PeerIndex(5))
             network.tell(2, .received(PeerIndex(5), .updates([slander])))
             network.run(for: .seconds(10))
         }

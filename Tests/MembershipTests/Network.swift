@@ -37,6 +37,8 @@ struct Network {
     /// Nothing passes directly between these.
     private var cuts: Set<Pair> = []
     private var links: Set<Pair> = []
+    /// A stream keeps its order: no message before the last one of the same sender.
+    private var lastArrivals: [[Int]: Instant] = [:]
     /// A slow node neither sends nor receives until then; its timers run.
     var pausedUntil: [Instant] = []
     /// Nodes that have what is searched for.
@@ -44,8 +46,8 @@ struct Network {
     var events: [(node: Int, event: MembershipEvent, at: Instant)] = []
     var deliveries: [BroadcastID: Int] = [:]
     var messageCount = 0
-    /// FNV-1a over everything that cores ask for.
-    private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
+    /// FNV-1a over everything that cores ask for; nil: not taken, which is faster.
+    var digest: UInt64?
 
     private var heap: [Item] = []
     private var sequence: UInt64 = 0
@@ -79,8 +81,9 @@ struct Network {
 
     mutating func kill(_ node: Int) {
         isAlive[node] = false
-        for pair in links.filter({ $0.low == node || $0.high == node }).sorted(by: { ($0.low, $0.high) < ($1.low, $1.high) })
-        {
+        for pair in links.filter({ $0.low == node || $0.high == node }).sorted(by: {
+            ($0.low, $0.high) < ($1.low, $1.high)
+        }) {
             links.remove(pair)
             schedule(.disconnected(pair.low == node ? pair.high : pair.low, from: node))
         }
@@ -136,12 +139,17 @@ struct Network {
 
     private mutating func drain(_ node: Int) {
         while let effect = cores[node].nextEffect() {
-            mix("\(node) \(effect)")
+            if let digest { self.digest = mixed(digest, "\(node) \(effect)") }
             switch effect {
             case .send(let peer, let message):
                 messageCount += 1
                 if lossPerMille > 0, generator.next() % 1_000 < lossPerMille { continue }
-                schedule(.message(from: node, to: Int(peer.value), message), at: max(now, pausedUntil[node]) + latency)
+                var arrival = max(now, pausedUntil[node]) + latency
+                if configuration.transport == .connections {
+                    arrival = max(arrival, lastArrivals[[node, Int(peer.value)]] ?? .zero)
+                    lastArrivals[[node, Int(peer.value)]] = arrival
+                }
+                schedule(.message(from: node, to: Int(peer.value), message), at: arrival)
             case .connect(let peer): schedule(.connected(node, to: Int(peer.value)))
             case .release, .protect: break
             case .match(let search, _):
@@ -157,8 +165,8 @@ struct Network {
         schedule(.timer(node), at: max(now, next))
     }
 
-    private mutating func mix(_ text: String) {
-        for byte in text.utf8 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    private func mixed(_ digest: UInt64, _ text: String) -> UInt64 {
+        text.utf8.reduce(digest) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
 
     private var latency: Duration {
@@ -182,7 +190,8 @@ struct Network {
         var parent = 0
         while true {
             var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].precedes(heap[least]) {
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].precedes(heap[least])
+            {
                 least = child
             }
             guard least != parent else { return }
@@ -225,7 +234,8 @@ struct Network {
     }
 
     /// `count` nodes that joined one by one through the first, and some rounds of shuffles.
-    static func joined(_ count: Int, _ configuration: MembershipConfiguration, seed: UInt64, rounds: Int = 5) -> Network {
+    static func joined(_ count: Int, _ configuration: MembershipConfiguration, seed: UInt64, rounds: Int = 5) -> Network
+    {
         var network = Network(configuration, seed: seed)
         for place in 0..<count {
             let node = network.add()

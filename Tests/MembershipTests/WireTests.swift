@@ -10,7 +10,8 @@ import TuttiMembership
     static func name(_ peer: PeerIndex, _ isDialled: Bool) -> NamedPeer? {
         guard peer.value < 100 else { return nil }
         guard let id = try? PeerID(multihash: [0x00, 0x01, UInt8(peer.value)]) else { return nil }
-        return NamedPeer(id: id, addresses: isDialled ? [Multiaddr("/ip4/192.0.2.\(peer.value)/tcp/4001")].compactMap(\.self) : [])
+        return NamedPeer(
+            id: id, addresses: isDialled ? [Multiaddr("/ip4/192.0.2.\(peer.value)/tcp/4001")].compactMap(\.self) : [])
     }
 
     static func index(_ peer: NamedPeer) -> PeerIndex? {
@@ -37,7 +38,8 @@ import TuttiMembership
         .nack(sequence: 1), .indirectProbe(sequence: 9, p[3], updates), .updates(updates),
         .query(
             SearchQuery(
-                search: .max, origin: p[0], kind: .walk, timeToLive: 255, hops: 7, question: ByteBuffer(string: "lute"))),
+                search: .max, origin: p[0], kind: .walk, timeToLive: 255, hops: 7, question: ByteBuffer(string: "lute"))
+        ),
         .hit(search: 5, at: p[1], ByteBuffer(string: "here")), .walkCheck(search: 6),
         .walkCheckAnswer(search: 6, isOpen: true), .payload(BroadcastID(1 << 63), hops: .max, ByteBuffer(string: "x")),
         .announce([Announcement(id: BroadcastID(1), hops: 2), Announcement(id: BroadcastID(0), hops: 0)]),
@@ -59,14 +61,16 @@ import TuttiMembership
             (
                 .forwardJoin(PeerIndex(1), timeToLive: 6),
                 [
-                    0x08, 0x02, 0x12, 0x0F, 0x0A, 0x03, 0x00, 0x01, 0x01, 0x12, 0x08, 0x04, 0xC0, 0x00, 0x02, 0x01, 0x06,
+                    0x08, 0x02, 0x12, 0x0F, 0x0A, 0x03, 0x00, 0x01, 0x01, 0x12, 0x08, 0x04, 0xC0, 0x00, 0x02, 0x01,
+                    0x06,
                     0x0F, 0xA1, 0x20, 0x06,
                 ]
             ),
             (
                 .updates([MemberUpdate(peer: PeerIndex(1), incarnation: 3, state: .suspect, accuser: PeerIndex(2))]),
                 [
-                    0x08, 0x0C, 0x12, 0x05, 0x0A, 0x03, 0x00, 0x01, 0x01, 0x12, 0x05, 0x0A, 0x03, 0x00, 0x01, 0x02, 0x32,
+                    0x08, 0x0C, 0x12, 0x05, 0x0A, 0x03, 0x00, 0x01, 0x01, 0x12, 0x05, 0x0A, 0x03, 0x00, 0x01, 0x02,
+                    0x32,
                     0x08, 0x08, 0x00, 0x10, 0x03, 0x18, 0x01, 0x20, 0x01,
                 ]
             ),
@@ -82,6 +86,8 @@ import TuttiMembership
 
     @Test("A message cut anywhere is refused or a shorter one, and never a trap", arguments: messages)
     func cut(message: MembershipMessage) throws {
+        // What is false when it is absent is whole without its end.
+        guard message != .neighbour(isHighPriority: false) else { return }
         let bytes = Array(try #require(Self.encode(message)).readableBytesView)
         for length in 0..<bytes.count {
             let part = try? Self.decode(ByteBuffer(bytes: bytes[..<length]))
@@ -122,7 +128,8 @@ import TuttiMembership
         let record = ByteBuffer(bytes: [1, 2, 3])
         for hasRecord in [false, true] {
             let bytes = try #require(
-                MembershipWire.encode(.forwardJoin(PeerIndex(1), timeToLive: 1), limits: MembershipLimits()) { peer, _ in
+                MembershipWire.encode(.forwardJoin(PeerIndex(1), timeToLive: 1), limits: MembershipLimits()) {
+                    peer, _ in
                     Self.name(peer, false).map {
                         NamedPeer(id: $0.id, addresses: addresses, record: hasRecord ? record : nil)
                     }

@@ -86,7 +86,9 @@ struct FailureDetector: Sendable {
 
     /// The connection to a neighbour broke without a farewell: helpers tell whether it is the path or the peer.
     mutating func linkLost(_ peer: PeerIndex, _ links: inout MembershipLinks, at now: Instant) {
-        guard configuration.isOn, configuration.scope == .neighbours, neighbours.contains(peer) else { return }
+        guard configuration.isOn, !hasLeft, configuration.scope == .neighbours, neighbours.contains(peer) else {
+            return
+        }
         if !probes.contains(where: { $0.peer == peer }) {
             guard probes.count < limits.probesMax else { return }
             probes.append(newProbe(of: peer, at: now))
@@ -103,10 +105,19 @@ struct FailureDetector: Sendable {
     mutating func leave(_ links: inout MembershipLinks) {
         hasLeft = true
         tickAt = nil
+        gossipAt = nil
+        probes.removeAll()
         let farewell = MemberUpdate(peer: links.own, incarnation: incarnation, state: .left)
         let count = max(configuration.helpers, 1)
         let others = members.sample(count, &links.generator) { $0 != links.own && !neighbours.contains($0) }
         for peer in neighbours + others { links.send(.updates([farewell]), to: peer) }
+    }
+
+    /// Takes part again after a farewell.
+    mutating func rejoin(_ links: inout MembershipLinks, at now: Instant) {
+        guard hasLeft else { return }
+        hasLeft = false
+        arm(&links, at: now)
     }
 
     func state(of peer: PeerIndex) -> MemberUpdate.State? { members.member(peer)?.state }
@@ -340,6 +351,7 @@ struct FailureDetector: Sendable {
     // MARK: Timeouts
 
     var nextTimeout: Instant? {
+        guard configuration.isOn, !hasLeft else { return nil }
         var next = Instant.distantFuture
         if let tickAt { next = min(next, tickAt) }
         if let gossipAt { next = min(next, gossipAt) }

@@ -51,7 +51,9 @@ package struct MembershipCore: Sendable {
             views.found(peers, &links, at: now)
             for peer in peers { detector.found(peer, &links, at: now) }
         case .viewsRestored(let snapshot): views.restore(snapshot, &links, at: now)
-        case .joinRequested(let contact): views.join(through: contact, &links, at: now)
+        case .joinRequested(let contact):
+            detector.rejoin(&links, at: now)
+            views.join(through: contact, &links, at: now)
         case .leaveRequested:
             detector.leave(&links)
             views.leave(&links)

@@ -187,7 +187,8 @@ struct NeighbourViews: Sendable {
         _ newcomer: PeerIndex, _ timeToLive: UInt8, _ sender: PeerIndex, _ links: inout MembershipLinks,
         at now: Instant
     ) {
-        guard newcomer != links.own, isActive(sender), !hasLeft else { return links.stats.ignored &+= 1 }
+        guard isActive(sender), !hasLeft else { return dismiss(sender, &links) }
+        guard newcomer != links.own else { return links.stats.ignored &+= 1 }
         if timeToLive == 0 || active.count <= 1 {
             return offer(newcomer, &links, at: now)
         }
@@ -253,6 +254,13 @@ struct NeighbourViews: Sendable {
     private mutating func refuse(_ peer: PeerIndex, _ links: inout MembershipLinks) {
         links.stats.neighboursRefused &+= 1
         links.send(.neighbourAnswer(isAccepted: false), to: peer)
+    }
+
+    /// It believes us its neighbour, which we are not: links are symmetric again once it knows.
+    private func dismiss(_ peer: PeerIndex, _ links: inout MembershipLinks) {
+        links.stats.ignored &+= 1
+        guard !candidates.contains(where: { $0.peer == peer }) else { return }
+        links.send(.disconnect, to: peer)
     }
 
     private mutating func insert(_ peer: PeerIndex, _ links: inout MembershipLinks) {
@@ -359,7 +367,8 @@ struct NeighbourViews: Sendable {
         _ origin: PeerIndex, _ peers: [PeerIndex], _ timeToLive: UInt8, from sender: PeerIndex,
         _ links: inout MembershipLinks, at now: Instant
     ) {
-        guard origin != links.own, isActive(sender) else { return links.stats.ignored &+= 1 }
+        guard isActive(sender) else { return dismiss(sender, &links) }
+        guard origin != links.own else { return links.stats.ignored &+= 1 }
         if timeToLive > 1, active.count > 1 {
             let others = active.filter { $0 != sender && $0 != origin }
             if !others.isEmpty {
