@@ -16,7 +16,7 @@ package struct LabCommand: AsyncParsableCommand {
 
             The same scenario, size and seed give the same digest on every machine.
             """,
-        subcommands: [ListCommand.self, RunCommand.self, BenchCommand.self])
+        subcommands: [ListCommand.self, RunCommand.self, PapersCommand.self, BenchCommand.self])
 
     package init() {}
 }

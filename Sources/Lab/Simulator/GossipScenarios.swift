@@ -121,6 +121,8 @@ enum GossipScenarios {
         configuration.topic.score.meshDeliveriesThreshold = 1
         configuration.topic.score.meshDeliveriesWeight = -20
         configuration.topic.score.meshDeliveriesDecay = 0.97
+        configuration.topic.score.meshFailureWeight = -20
+        configuration.topic.score.meshFailureDecay = 0.998
         return GossipWorld(configuration: configuration, topic: topic)
     }
 

@@ -3,7 +3,7 @@ import TuttiBase
 import TuttiMembership
 
 enum MembershipScenarios {
-    static let all: [Scenario] = [mesh, search]
+    static let all: [Scenario] = [mesh, search, swim]
 
     /// As in the paper's simulations: no probes beside the views, links that fail are told at once.
     static func world(detector: Bool) -> MembershipWorld {
@@ -18,6 +18,7 @@ enum MembershipScenarios {
             ScenarioParameter("nodes", 1_000, 2...1_000_000, "peers"),
             ScenarioParameter("cycles", 50, 0...100_000, "shuffles of each peer before the failure"),
             ScenarioParameter("failures", 50, 0...99, "peers that fail at once, in percent"),
+            ScenarioParameter("warm", 20, 0...100_000, "broadcasts before those that are counted"),
             ScenarioParameter("messages", 100, 1...100_000, "broadcasts after the failure"),
             ScenarioParameter("repair", 1, 0...1, "0: nobody replaces a neighbour after the failure"),
             ScenarioParameter("silent", 0, 0...1, "1: nobody is told that a connection ended"),
@@ -31,9 +32,12 @@ enum MembershipScenarios {
             interval: .milliseconds(50), settle: .nanoseconds(cycle.saturatedNanoseconds * Int64(settings["cycles"])), progress)
         let shape = lab.shape(sources: 100, degree: world.configuration.views.activeMax)
         // Warms the tree.
-        lab.broadcast(10, interval: .seconds(2))
+        lab.broadcast(settings["warm"], interval: .seconds(2))
+        let (payloads, counted) = (lab.payloadsSent, 10)
+        lab.broadcast(counted, interval: .seconds(2))
         lab.run(until: lab.fleet.now + .seconds(5))
         let before = lab.broadcasts.count
+        let copies = Double(lab.payloadsSent - payloads) / Double(counted) / Double(max(1, settings.nodes - 1))
         if settings["repair"] == 0 {
             for place in 0..<settings.nodes {
                 lab.fleet.schedule(.setRepair(false), for: PeerIndex(UInt32(place)), at: lab.fleet.now)
@@ -48,6 +52,7 @@ enum MembershipScenarios {
         lab.describe(&result)
         result.add("largest part after the failure", after.largestShare)
         result.check("reliability before the failure", lab.reliability(from: 0, to: before), atLeast: 0.999)
+        result.check("payloads per broadcast and peer", copies, atMost: 1.02)
         result.check("links that both ends hold", shape.symmetricShare, atLeast: 0.999)
         result.check("peers with a full active view", shape.fullDegreeShare, atLeast: 0.95)
         result.check("clustering", shape.clustering, atMost: settings.nodes >= 10_000 ? 0.003 : 0.02)
@@ -107,6 +112,66 @@ enum MembershipScenarios {
         result.add("queries sent per search", Double(lab.queriesSent - sentBefore) / Double(settings["queries"]))
         result.check("searches ended", Double(finished), expected: Double(settings["queries"]), tolerance: 0)
         result.check("searches with a hit", Double(successful) / Double(max(1, finished)), atLeast: 0.95)
+        return result
+    }
+
+    static let swim = Scenario(
+        "swim", "members of a group crash; how many periods pass until one of the others notices",
+        [
+            ScenarioParameter("nodes", 100, 4...100_000, "members"),
+            ScenarioParameter("crashes", 50, 1...100_000, "crashes, one after the other"),
+            ScenarioParameter("interval", 2, 1...3_600, "seconds of a period"),
+            ScenarioParameter("probing", 1, 0...1, "0: nobody probes"),
+        ]
+    ) { settings, progress in
+        var configuration = MembershipConfiguration.lab
+        configuration.transport = .datagrams
+        configuration.detector.scope = .members
+        configuration.detector.arm = .suspicion
+        configuration.detector.isOn = settings["probing"] == 1
+        configuration.detector.probeInterval = .seconds(settings["interval"])
+        configuration.detector.probeTimeout = .milliseconds(Int64(settings["interval"]) * 300)
+        configuration.detector.indirectTimeout = .milliseconds(Int64(settings["interval"]) * 300)
+        configuration.detector.membersAtStart = UInt32(settings.nodes)
+        configuration.detector.isStartJittered = false
+        var network = NetworkModel()
+        network.latency = .uniform(.milliseconds(1), .milliseconds(20))
+        var lab = MeshLab(
+            nodes: settings.nodes, world: MembershipWorld(configuration: configuration), seed: settings.seed,
+            network: network, usesLinks: false)
+        lab.keepsEvents = true
+        var draws = DrawStream(seed: settings.seed, .placement)
+        var periods = Histogram()
+        let interval = Duration.seconds(settings["interval"])
+        var missed = 0
+        for number in 0..<settings["crashes"] {
+            // Just before a period begins.
+            let begin = Instant.zero + .nanoseconds(interval.saturatedNanoseconds * Int64(5 + number * 20))
+            lab.run(until: begin + .milliseconds(-1))
+            var victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
+            while !lab.fleet.isAlive(victim) { victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes)))) }
+            lab.fleet.apply(.crash(victim, isSilent: true))
+            let seen = lab.events.count
+            lab.run(until: begin + .nanoseconds(interval.saturatedNanoseconds * 19))
+            let first = lab.events[seen...].first { $0.event == .stateChanged(victim, .suspect) }
+            if let first {
+                periods.add(UInt64((first.at - begin).saturatedNanoseconds / interval.saturatedNanoseconds) + 1)
+            } else {
+                missed += 1
+            }
+            lab.fleet.apply(.restart(victim, keepsDisk: false))
+            progress.reached(Double(number) / Double(settings["crashes"]))
+        }
+        var result = ScenarioResult()
+        lab.describe(&result)
+        let seconds = max(1, (lab.fleet.now - Instant.zero).secondsForDisplay)
+        result.add(
+            "messages per member and period",
+            Double(lab.fleet.counts.sent) / Double(settings.nodes) / seconds * Double(settings["interval"]))
+        result.check("crashes nobody noticed", Double(missed), expected: 0, tolerance: 0)
+        // e / (e - 1) = 1.582; three deviations of a mean of 50 geometric lots are 0.41.
+        let tolerance = max(0.15, 2.9 / Double(settings["crashes"]).squareRoot())
+        result.check("periods until the first notices, mean", periods.mean, expected: 1.582, tolerance: tolerance)
         return result
     }
 }

@@ -93,6 +93,10 @@ struct MeshLab: ~Copyable {
         (0..<fleet.count).reduce(0) { $0 + fleet.peers[$1].core.stats.queriesSent }
     }
 
+    var payloadsSent: UInt64 {
+        (0..<fleet.count).reduce(0) { $0 + fleet.peers[$1].core.stats.payloadsSent }
+    }
+
     // MARK: Shape
 
     /// The neighbours of each that both ends hold and that live.
