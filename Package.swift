@@ -31,18 +31,37 @@ var targets: [Target] = [
     module("Identity", "Core", ["TuttiBase", nio, crypto, nioSSL]),
     module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto, nioSSL]),
     module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
-    module("NodeCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
+    module("Kademlia", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module("Gossip", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module("Membership", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module(
+        "NodeCore", "Core",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
+            "TuttiMembership", nio, deque,
+        ]),
+    module(
+        "Simulator", "Lab",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
+            "TuttiMembership", "TuttiNodeCore", nio, deque,
+        ]),
     module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio, nioPosix, nioSSL]),
     .target(
         name: "Tutti",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", "TuttiTransport",
-            nio, nioPosix, logging, metrics, lifecycle,
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
+            "TuttiMembership", "TuttiNodeCore", "TuttiTransport", nio, nioPosix, logging, metrics, lifecycle,
         ],
         path: "Sources/Services/Tutti", swiftSettings: settings),
+    // The lab's commands, for `tutti lab` and for tutti-lab.
+    module("LabCommand", "Apps", ["TuttiSimulator", arguments]),
     .executableTarget(
-        name: "TuttiCommand", dependencies: ["Tutti", nio, logging, lifecycle, arguments],
+        name: "TuttiCommand", dependencies: ["Tutti", "TuttiLabCommand", nio, logging, lifecycle, arguments],
         path: "Sources/Apps/tutti", swiftSettings: settings),
+    .executableTarget(
+        name: "TuttiLab", dependencies: ["TuttiLabCommand"], path: "Sources/Apps/tutti-lab",
+        swiftSettings: settings),
     .target(
         name: "TuttiTestSupport",
         dependencies: [
@@ -53,7 +72,21 @@ var targets: [Target] = [
     tests("Identity", ["TuttiBase", "TuttiIdentity", nio]),
     tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTestSupport", nio]),
     tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
-    tests("NodeCore", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiNodeCore", nio]),
+    tests("Kademlia", ["TuttiBase", "TuttiIdentity", "TuttiKademlia", nio]),
+    tests("Gossip", ["TuttiBase", "TuttiIdentity", "TuttiGossip", nio]),
+    tests("Membership", ["TuttiBase", "TuttiIdentity", "TuttiMembership", nio]),
+    tests(
+        "NodeCore",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
+            "TuttiMembership", "TuttiNodeCore", nio,
+        ]),
+    tests(
+        "Simulator",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
+            "TuttiMembership", "TuttiNodeCore", "TuttiSimulator", nio,
+        ]),
     tests(
         "Transport",
         [
@@ -99,7 +132,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     let core: [Target.Dependency] = ["FuzzSupport", "TuttiBase", "TuttiIdentity", "TuttiConnection", nio]
     for (name, more) in [
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
-        ("Peers", ["TuttiPeers", "TuttiTransport"]),
+        ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Membership", ["TuttiMembership"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(
@@ -114,6 +147,7 @@ let package = Package(
     products: [
         .library(name: "Tutti", targets: ["Tutti"]),
         .executable(name: "tutti", targets: ["TuttiCommand"]),
+        .executable(name: "tutti-lab", targets: ["TuttiLab"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Foundation
+import TuttiLabCommand
 
 @main
 struct RootCommand: AsyncParsableCommand {
@@ -20,7 +21,9 @@ struct RootCommand: AsyncParsableCommand {
             in one line on stderr and exits with a code other than 0.
             """,
         version: "0.1.0",
-        subcommands: [UpCommand.self, IDCommand.self, PingCommand.self, PerfCommand.self, RigCommand.self])
+        subcommands: [
+            UpCommand.self, IDCommand.self, PingCommand.self, PerfCommand.self, LabCommand.self, RigCommand.self,
+        ])
 
     static func main() async {
         // A reader that went away shows as a failed write, not as the end of the process.

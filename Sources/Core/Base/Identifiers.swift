@@ -35,3 +35,11 @@ package enum Direction: Hashable, Sendable {
     case inbound
     case outbound
 }
+
+/// Names a request while it is under way.
+package struct RequestID: Hashable, Comparable, Sendable {
+    package let value: UInt64
+
+    package init(_ value: UInt64) { self.value = value }
+    package static func < (lhs: Self, rhs: Self) -> Bool { lhs.value < rhs.value }
+}

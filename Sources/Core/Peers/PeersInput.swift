@@ -5,13 +5,6 @@ package import TuttiIdentity
 
 package import struct NIOCore.ByteBuffer
 
-/// Names a request of the embedder while it is under way.
-package struct RequestID: Hashable, Comparable, Sendable {
-    package let value: UInt64
-    package init(_ value: UInt64) { self.value = value }
-    package static func < (lhs: Self, rhs: Self) -> Bool { lhs.value < rhs.value }
-}
-
 /// What happened, as PeersCore is told.
 package enum PeersInput: Sendable {
     /// The addresses that our listeners are bound to, without `/p2p`.
