@@ -125,7 +125,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     let core: [Target.Dependency] = ["FuzzSupport", "TuttiBase", "TuttiIdentity", "TuttiConnection", nio]
     for (name, more) in [
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
-        ("Peers", ["TuttiPeers", "TuttiTransport"]),
+        ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Gossip", ["TuttiGossip"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(
