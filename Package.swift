@@ -133,7 +133,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     for (name, more) in [
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
         ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Kademlia", ["TuttiKademlia"]),
-        ("Membership", ["TuttiMembership"]),
+        ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

@@ -172,7 +172,7 @@ package struct GossipMessage: Sendable {
     }
 
     /// The eight bytes as a number, nil for another length.
-    var sequenceNumber: UInt64? {
+    package var sequenceNumber: UInt64? {
         guard sequencePart.count == 8 else { return nil }
         return withBytes(of: sequencePart) { UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)) }
     }

@@ -43,13 +43,13 @@ extension GossipCore {
             guard let author = admit(message, topic, slot, at: now) else { continue }
             let number = insert(
                 id, digest, compacted(message), topic, from: peers[slot].index, author: author, at: now)
+            peers[slot].pending += 1
             numbers.append(number)
             accepted.append(cache[number].message)
             keepPromise(digest)
             sendIDontWant(id, message, topic, from: slot)
         }
         guard !numbers.isEmpty else { return }
-        peers[slot].pending += numbers.count
         nextRequest &+= 1
         let request = RequestID(nextRequest)
         batches[request] = Batch(numbers: numbers, from: peers[slot].index)

@@ -16,7 +16,7 @@ extension GossipRPC {
 
     /// Takes from the front what fits: subscriptions, messages, then control messages. At least one thing, for nothing
     /// alone is larger than an RPC may be.
-    mutating func splitOff(bytesMax: Int) -> GossipRPC {
+    package mutating func splitOff(bytesMax: Int) -> GossipRPC {
         var part = GossipRPC()
         var room = bytesMax - 32
         take(\.subscriptions, into: &part, &room) { $0.topic.name.utf8.count + 12 }

@@ -55,7 +55,7 @@ extension GossipMessage {
 
 extension MessageID {
     /// The rule by default: author, then sequence number. Nil when that is longer than an id may be.
-    static func ofOrigin(_ message: GossipMessage) -> MessageID? {
+    package static func ofOrigin(_ message: GossipMessage) -> MessageID? {
         var packer = MessageIDPacker()
         message.withBytes(of: message.authorPart) { packer.append($0) }
         message.withBytes(of: message.sequencePart) { packer.append($0) }
