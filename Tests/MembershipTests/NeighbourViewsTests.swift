@@ -72,6 +72,18 @@ import TuttiMembership
         #expect(network.cores.allSatisfy { !$0.neighbours.contains(PeerIndex(7)) })
     }
 
+    @Test("A node that has left asks for no more time, and can join again")
+    func rejoins() {
+        var network = Network.joined(20, .lab, seed: 5)
+        network.tell(7, .leaveRequested)
+        network.run(for: .seconds(60))
+        #expect(network.cores[7].nextTimeout == nil)
+        network.tell(7, .joinRequested(PeerIndex(0)))
+        network.run(for: .seconds(60))
+        #expect(!network.cores[7].neighbours.isEmpty)
+        #expect(network.asymmetricLinkCount == 0)
+    }
+
     @Test("After a restart the former neighbours are asked first, and none is asked twice")
     func restarts() {
         var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)
