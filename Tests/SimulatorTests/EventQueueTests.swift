@@ -11,7 +11,9 @@ struct EventQueueTests {
         static func < (lhs: Due, rhs: Due) -> Bool { (lhs.time, lhs.sequence) < (rhs.time, rhs.sequence) }
     }
 
-    @Test("Events come in the order of (time, sequence), near, far and beyond both wheels", arguments: 1...20 as ClosedRange<UInt64>)
+    @Test(
+        "Events come in the order of (time, sequence), near, far and beyond both wheels",
+        arguments: 1...20 as ClosedRange<UInt64>)
     func order(seed: UInt64) {
         var draws = DrawStream(seed: seed)
         var queue = EventQueue<Int>(slotShift: 10)

@@ -145,7 +145,9 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
             if event.time > time { time = event.time }
             let place = Int(event.peer)
             if !busyUntil.isEmpty, busyUntil[place] > time, cells[place].isAlive {
-                if case .timer = event.payload, cells[place].armed == event.time { cells[place].armed = busyUntil[place] }
+                if case .timer = event.payload, cells[place].armed == event.time {
+                    cells[place].armed = busyUntil[place]
+                }
                 queue.push(at: busyUntil[place], peer: event.peer, event.payload)
                 continue
             }

@@ -256,7 +256,8 @@ package struct NodeFleet: ~Copyable {
         if let reason = refusal(socket, by: listener) {
             sockets[index].isClosed = true
             queue.push(
-                at: time &+ socket.latency, peer: UInt32(socket.dialler), .last(.peers(.dialFailed(socket.dialID, reason))))
+                at: time &+ socket.latency, peer: UInt32(socket.dialler),
+                .last(.peers(.dialFailed(socket.dialID, reason))))
             return queue.push(at: time, peer: UInt32(socket.listener), .last(.peers(.closed(socket.acceptID, reason))))
         }
         func establishment(_ key: KeyPair) -> Establishment {

@@ -58,7 +58,9 @@ enum NodeScenarios {
         }
         fleet.run(until: fleet.now + .seconds(60))
         var back = 0
-        for (a, b) in pairs where crashed.contains(a) && joined(fleet, a, b) == 1 && joined(fleet, b, a) == 1 { back += 1 }
+        for (a, b) in pairs where crashed.contains(a) && joined(fleet, a, b) == 1 && joined(fleet, b, a) == 1 {
+            back += 1
+        }
         var result = ScenarioResult()
         result.digest = fleet.digest.value
         result.events = fleet.events
@@ -66,7 +68,8 @@ enum NodeScenarios {
         result.model.append(network.summary)
         result.add("pairs", Double(pairs.count))
         result.check("pairs with one connection", Double(single), expected: Double(pairs.count), tolerance: 0)
-        result.check("pairs that identified each other", Double(identified), expected: Double(pairs.count), tolerance: 0)
+        result.check(
+            "pairs that identified each other", Double(identified), expected: Double(pairs.count), tolerance: 0)
         result.check("connections to nodes that crashed", Double(left), expected: 0, tolerance: 0)
         result.check(
             "pairs joined again", Double(back), expected: Double(pairs.count { crashed.contains($0.0) }), tolerance: 0)
