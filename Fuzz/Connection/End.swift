@@ -41,6 +41,7 @@ final class End {
     /// Streams of ours that are gone.
     var over: [StreamID] = []
     var isEstablished = false
+    var hasStartedTLS = false
     var closeReason: CloseReason?
     /// Window growths that were asked for and not yet answered.
     var requested: [(stream: StreamID, bytes: Int)] = []
@@ -250,7 +251,10 @@ final class End {
         }
         require(closeReason == nil, "nothing follows the end: \(effect)")
         switch effect {
-        case .startTLS(let leftover): startTLS(leftover, at: now)
+        case .startTLS:
+            require(!hasStartedTLS, "TLS starts once")
+            hasStartedTLS = true
+        case .tlsAgreed(let leftover): tlsAgreed(leftover, at: now)
         case .established:
             require(!isEstablished, "a connection is established once")
             isEstablished = true
@@ -323,7 +327,8 @@ final class End {
     }
 
     /// Both sides prove themselves at once; whether a muxer was agreed on is each side's same guess.
-    private func startTLS(_ leftover: ByteBuffer, at now: Instant) {
+    private func tlsAgreed(_ leftover: ByteBuffer, at now: Instant) {
+        require(hasStartedTLS, "TLS is started before it is agreed")
         var clear = ByteBuffer()
         _ = core.produce(into: &clear, bytesMax: 64 * 1_024, at: now)
         outbox.writeBuffer(&clear)

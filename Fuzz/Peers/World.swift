@@ -40,6 +40,7 @@ final class World {
     var lastRequest: UInt64 = 0
     var nextAccepted: UInt64 = 2
     var used: Set<ConnectionID> = []
+    var announced: UInt64 = 0
     var connected: Set<PeerID> = []
 
     init(_ source: inout ByteSource) {
@@ -114,7 +115,8 @@ final class World {
 
     private func other(_ source: inout ByteSource) {
         let id = anyConnection(&source)
-        switch source.byte() % 9 {
+        switch source.byte() % 10 {
+        case 9: core.handle(.told(id, version: UInt64(source.byte())), at: now)
         case 0: core.handle(.listening(addresses(&source)), at: now)
         case 1: core.handle(.protocolsChanged([ProtocolID("/x/\(source.byte())"), "/y"]), at: now)
         case 2: core.handle(.streamsInUse(id, count: Int(source.byte() & 3)), at: now)
@@ -153,6 +155,7 @@ final class World {
         let direction: Direction = connection.phase == .admitted ? .inbound : .outbound
         connections[id]?.phase = .up
         connections[id]?.peer = owner.peerID
+        connections[id]?.opening.append((PeersCore.query, IdentifyMessage.protocolID))
         core.handle(.established(id, establishment, direction, remote: connection.remote), at: now)
     }
 
@@ -320,6 +323,9 @@ final class World {
         case .admit(let id):
             require(connections[id]?.phase == .accepted, "only what was accepted is admitted, once")
             connections[id]?.phase = .admitted
+        case .refuse(let id, _):
+            require(connections[id]?.phase == .accepted, "only what was accepted is refused")
+            closed(id)
         case .close(let id): closed(id)
         case .openStream(let id, let name, let request):
             require(connections[id]?.phase == .up, "streams are opened on connections that are up")
@@ -339,6 +345,9 @@ final class World {
             )
         case .dialRejected(let request, _):
             require(requests.removeValue(forKey: request) != nil, "a request is answered once")
+        case .announce(let statement):
+            require(statement.version > announced, "what we say of ourselves has a new number each time")
+            announced = statement.version
         case .emit(let event): emitted(event)
         }
     }

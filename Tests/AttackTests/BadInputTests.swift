@@ -191,7 +191,7 @@ struct BadInputTests {
     @Test("A protocol that the peer doesn't speak, and a peer that stops reading, fail their own stream alone")
     func streams() async throws {
         let listener = try Node()
-        listener.handle("/stuck") { _ in try await Task.sleep(for: .seconds(60)) }
+        listener.handle("/stuck") { _ in await untilCancelled() }
         try await withNode(listener) { listener in
             let addresses = try await listener.listenAddresses
             try await withNode(Scene.configuration) { node in

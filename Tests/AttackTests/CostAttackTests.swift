@@ -62,11 +62,15 @@ extension AttackTests {
                 let perSecond = Double(outcome.1) / figures.seconds
                 // Saved up to begin with: a second's worth.
                 #expect(perSecond <= 200 + 200 / figures.seconds)
-                // Most of it goes to sockets that are accepted and closed unread, thousands a second.
-                #expect(figures.processorPercent <= 75)
+                // The kernel has accepted a socket before anybody can refuse it, and these come by the thousand.
+                let kernel = try await onThread { try kernelTimePerAccept() }
+                let kernelPercent = Int(100 * Double(outcome.0) * (kernel / .seconds(1)) / figures.seconds)
+                #expect(figures.processorPercent <= 25 + kernelPercent)
                 Scene.expectHolds(
                     "attack_12 \(isGenuine ? "genuine" : "forged")", figures,
-                    String(format: "%d of %d handshakes served, %.0f/s", outcome.1, outcome.0, perSecond))
+                    String(
+                        format: "%d of %d handshakes served, %.0f/s; %d %% for the kernel's accept and close alone",
+                        outcome.1, outcome.0, perSecond, kernelPercent))
             }
         }
 

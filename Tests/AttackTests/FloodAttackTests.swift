@@ -21,10 +21,14 @@ extension AttackTests {
                 let (figures, outcome) = try await scene.measure { victim in
                     try Self.flood(victim, security, networks: networks, for: limit)
                 }
-                #expect(outcome.closed > 0, "the flood was never stopped")
-                #expect(try await scene.victim.hasClosed(for: "flood"))
-                // Each is closed soon, and its address gets few more turns. The honest peer's own share is in here.
-                if networks == 1 { #expect(outcome.lateTime <= limit / 2 * 0.4) }
+                // Rates count peers that take more than a quarter of a core. Hundreds that share the victim take less each:
+                // then memory and the others' times alone are held.
+                if networks == 1 {
+                    #expect(outcome.closed > 0, "the flood was never stopped")
+                    #expect(try await scene.victim.hasClosed(for: "flood"))
+                    // Each is closed soon, and its address gets few more turns. The honest peer's own share is in here.
+                    #expect(outcome.lateTime <= limit / 2 * 0.25)
+                }
                 Scene.expectHolds(
                     "attack_06 \(security.rawValue)", figures,
                     "\(outcome.frames) frames sent, \(outcome.closed) connections closed, "
@@ -154,10 +158,7 @@ extension AttackTests {
             var isSettled = false
             for position in greeting.indices {
                 for socket in sockets { socket.send(ByteBuffer(bytes: [greeting[position]]), timeoutMilliseconds: 0) }
-                usleep(400_000)
-                sockets.removeAll { socket in
-                    if case .ended = socket.receive(timeoutMilliseconds: 0) { true } else { false }
-                }
+                RawSocket.dropEnded(&sockets, downTo: 0, within: .milliseconds(400))
                 if isSettled { outcome.heldMax = max(outcome.heldMax, sockets.count) }
                 isSettled = true
                 if sockets.isEmpty { break }
@@ -176,13 +177,10 @@ extension AttackTests {
                     var held: [RawSocket] = []
                     var heldMax = 0
                     for index in 0..<count {
-                        // Held until the victim closes it; the newest may not have been looked at yet.
+                        // Held until the victim closes it; it has a moment for the newest.
                         held.append(try RawSocket(to: victim.port, from: .network(0)))
                         guard index % 100 == 99 else { continue }
-                        usleep(50_000)
-                        held.removeAll { socket in
-                            if case .ended = socket.receive(timeoutMilliseconds: 0) { true } else { false }
-                        }
+                        RawSocket.dropEnded(&held, downTo: 4, within: .seconds(1))
                         heldMax = max(heldMax, held.count)
                     }
                     return heldMax

@@ -90,6 +90,23 @@ final class RawSocket {
         return false
     }
 
+    /// Lets go of those that the other side has closed, until at most `countMax` are left or the time is over.
+    static func dropEnded(_ sockets: inout [RawSocket], downTo countMax: Int, within limit: Duration) {
+        let deadline = ContinuousClock.now + limit
+        while sockets.count > countMax {
+            let left = ContinuousClock.now.duration(to: deadline) / .milliseconds(1)
+            guard left > 0 else { return }
+            var entries = sockets.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+            guard poll(&entries, nfds_t(entries.count), Int32(left.rounded(.up))) > 0 else { return }
+            var kept: [RawSocket] = []
+            for (socket, entry) in zip(sockets, entries) {
+                if entry.revents != 0, case .ended = socket.receive(timeoutMilliseconds: 0) { continue }
+                kept.append(socket)
+            }
+            sockets = kept
+        }
+    }
+
     func finishWriting() {
         shutdown(descriptor, Int32(SHUT_WR))
     }
@@ -110,6 +127,45 @@ final class RawSocket {
             }
         }
     }
+}
+
+/// What the kernel alone takes of one thread to accept a connection, ask where it is from, and close it.
+func kernelTimePerAccept() throws -> Duration {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(listener) }
+    let isBound = RawSocket.withName(Source.own.address, 0) { bind(listener, $0, $1) }
+    guard isBound == 0, listen(listener, 1024) == 0 else { throw Mishap("no port to listen on") }
+    var name = sockaddr_in()
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    func ask(
+        _ descriptor: Int32,
+        _ question: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) {
+        _ = withUnsafeMutablePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { question(descriptor, $0, &length) }
+        }
+    }
+    ask(listener) { getsockname($0, $1, $2) }
+    let port = UInt16(bigEndian: name.sin_port)
+    func used() -> Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+    var spent = Duration.zero
+    let (rounds, each) = (20, 100)
+    for _ in 0..<rounds {
+        let callers = try (0..<each).map { _ in try RawSocket(to: port, from: .network(0)) }
+        let began = used()
+        for _ in callers {
+            let accepted = accept(listener, nil, nil)
+            ask(accepted) { getsockname($0, $1, $2) }
+            ask(accepted) { getpeername($0, $1, $2) }
+            close(accepted)
+        }
+        spent += used() - began
+    }
+    return spent / (rounds * each)
 }
 
 /// A port on loopback; each connection is handed to `serve` on a thread of its own.

@@ -104,9 +104,14 @@ struct Scene: Sendable {
         while round < rounds, mustGoOn(round) {
             trips += try await honest.ping(victim.peerID, count: 10)
             round += 1
-            try await Task.sleep(for: .milliseconds(20))
+            try await rest()
         }
         return trips
+    }
+
+    /// The pace of the honest: part of their load, nothing is waited for.
+    private func rest() async throws {
+        try await Task.sleep(for: .milliseconds(20))
     }
 
     private func connectNewcomer(since began: ContinuousClock.Instant) async throws -> Duration {
@@ -117,7 +122,7 @@ struct Scene: Sendable {
                     return began.duration(to: .now)
                 } catch {
                     guard began.duration(to: .now) < .seconds(30) else { throw error }
-                    try await Task.sleep(for: .milliseconds(20))
+                    try await rest()
                 }
             }
         }

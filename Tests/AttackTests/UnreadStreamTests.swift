@@ -18,7 +18,7 @@ extension AttackTests {
                     for part in batch { try await stream.write(part) }
                 }
             }
-            listener.handle("/stuck") { _ in try await Task.sleep(for: .seconds(600)) }
+            listener.handle("/stuck") { _ in await untilCancelled() }
             configuration.listen = []
             let dialler = try Node(configuration: configuration)
             try await withNode(listener) { listener in

@@ -54,6 +54,13 @@ func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) a
     }
 }
 
+/// For a stream's handler that does nothing.
+func untilCancelled() async {
+    let (never, end) = AsyncStream<Never>.makeStream()
+    for await _ in never {}
+    end.finish()
+}
+
 /// A folder that is gone with its owner.
 final class TemporaryFolder: Sendable {
     let path: String
@@ -77,7 +84,7 @@ final class Victim: @unchecked Sendable {
     let port: UInt16
     private let process: Process
     private let folder: TemporaryFolder
-    private let logPath: String
+    private let log: VictimLog
 
     /// - Parameter isTold: whether it logs why connections end, which costs time of its own.
     static func start(isTold: Bool) async throws -> Victim {
@@ -88,17 +95,16 @@ final class Victim: @unchecked Sendable {
     private init(_ path: String, logLevel: String) throws {
         raiseFileLimit()
         folder = try TemporaryFolder()
-        logPath = folder.path + "/log"
-        _ = FileManager.default.createFile(atPath: logPath, contents: nil)
-        guard let log = FileHandle(forWritingAtPath: logPath) else { throw Mishap("the log can't be written") }
+        let errors = Pipe()
         process = Process()
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = ["up", "--data", folder.path + "/data", "--log-level", logLevel]
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
-        process.standardError = log
+        process.standardError = errors
         try process.run()
+        log = VictimLog(reading: errors.fileHandleForReading)
         var text = ""
         while !text.contains("/p2p/") || !text.hasSuffix("\n") {
             let more = output.fileHandleForReading.availableData
@@ -135,22 +141,54 @@ final class Victim: @unchecked Sendable {
         return .milliseconds((user + system) * 1000 / max(1, sysconf(Int32(_SC_CLK_TCK))))
     }
 
-    /// Why connections have ended so far, as logged.
-    var closeReasons: [String] {
-        let text = (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? ""
-        return text.split(separator: "\n").filter { $0.contains("connection closed") }.map(String.init)
+    /// Waits until connections have ended for a reason whose words hold `words`.
+    func hasClosed(for words: String, count: Int = 1, within seconds: Double = 10) async throws -> Bool {
+        try await onThread { [log] in
+            log.wait(until: Date(timeIntervalSinceNow: seconds)) { reasons in
+                reasons.count(where: { $0.contains(words) }) >= count
+            }
+        }
+    }
+}
+
+/// Why the victim's connections have ended so far, as it logs it.
+///
+/// `@unchecked Sendable`: `reasons` is guarded by `changed`.
+private final class VictimLog: @unchecked Sendable {
+    private let changed = NSCondition()
+    private var reasons: [String] = []
+
+    init(reading pipe: FileHandle) {
+        Thread.detachNewThread { [weak self] in
+            var rest = Data()
+            // Read to its end also when nobody asks any more: a full pipe would stop the victim.
+            while case let more = pipe.availableData, !more.isEmpty {
+                rest.append(more)
+                guard let end = rest.lastIndex(of: UInt8(ascii: "\n")) else { continue }
+                let lines = String(decoding: rest[..<end], as: UTF8.self).split(separator: "\n")
+                rest = Data(rest[rest.index(after: end)...])
+                self?.append(lines.filter { $0.contains("connection closed") }.map(String.init))
+            }
+        }
     }
 
-    /// Waits until a connection has ended for a reason whose words hold `words`.
-    func hasClosed(for words: String, count: Int = 1, within limit: Duration = .seconds(10)) async throws -> Bool {
-        let began = ContinuousClock.now
-        repeat {
-            if closeReasons.count(where: { $0.contains(words) }) >= count { return true }
-            // The log is another process's file: nothing tells when it grows.
-            try await Task.sleep(for: .milliseconds(20))
-        } while began.duration(to: .now) < limit
-        print("no '\(words)' among: \(closeReasons.suffix(8).joined(separator: "\n"))")
-        return false
+    private func append(_ more: [String]) {
+        changed.withLock {
+            reasons += more
+            changed.broadcast()
+        }
+    }
+
+    func wait(until deadline: Date, _ isEnough: ([String]) -> Bool) -> Bool {
+        changed.lock()
+        defer { changed.unlock() }
+        while !isEnough(reasons) {
+            guard changed.wait(until: deadline) else {
+                print("not among: \(reasons.suffix(8).joined(separator: "\n"))")
+                return false
+            }
+        }
+        return true
     }
 }
 

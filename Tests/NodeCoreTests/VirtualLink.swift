@@ -47,6 +47,7 @@ struct VirtualLink {
         let address: Multiaddr
         let securities: [ProtocolID]
         let protocols: Set<ProtocolID>
+        var statement: IdentifyStatement?
     }
 
     private(set) var nodes: [Node] = []
@@ -135,7 +136,27 @@ struct VirtualLink {
         if case .established(_, _, .outbound, _) = event.input, let socket = event.socket {
             sockets[socket].isEstablished = true
         }
-        give(event.node, event.input)
+        switch event.input {
+        case .streamOpened(let id, let stream, IdentifyMessage.protocolID, .inbound, _):
+            return answer(event.node, id, stream)
+        case .established(let id, _, _, _):
+            let version = nodes[event.node].statement?.version ?? 0
+            give(event.node, event.input)
+            give(event.node, .told(id, version: version))
+            open(event.node, id, IdentifyMessage.protocolID, PeersCore.query)
+        default:
+            give(event.node, event.input)
+        }
+    }
+
+    /// As a connection does it: with the statement that it holds.
+    private mutating func answer(_ node: Int, _ id: ConnectionID, _ stream: StreamID) {
+        guard let index = socketOf[node][id], let statement = nodes[node].statement else { return }
+        let isListener = sockets[index].acceptID == id && sockets[index].listener == node
+        let remote = isListener ? sockets[index].remoteOfListener : sockets[index].address
+        let message = statement.message(toPeerAt: remote)
+        forward(node, id) { .message($0, stream, message) }
+        forward(node, id) { .streamEnded($0, stream) }
     }
 
     private mutating func drain(_ node: Int) {
@@ -158,7 +179,7 @@ struct VirtualLink {
         case .admit(let id):
             guard let socket = socketOf[node][id] else { return }
             admitted(socket)
-        case .close(let id):
+        case .close(let id), .refuse(let id, _):
             guard let socket = socketOf[node][id] else { return }
             close(
                 socket, from: sockets[socket].acceptID == id && sockets[socket].listener == node ? 1 : 0, reason: .local
@@ -174,6 +195,8 @@ struct VirtualLink {
             forward(node, id) { .streamEnded($0, stream) }
         case .resetStream(let id, let stream):
             forward(node, id) { .streamFailed($0, stream, .reset) }
+        case .announce(let statement):
+            nodes[node].statement = statement
         case .dialed, .dialRejected, .emit:
             break
         }
@@ -273,6 +296,7 @@ struct VirtualLink {
         case .cancelDial(let id): mix("cancelDial \(id)")
         case .resolve(let id, let name): mix("resolve \(id) \(name)")
         case .admit(let id): mix("admit \(id)")
+        case .refuse(let id, let until): mix("refuse \(id) \(until.nanoseconds)")
         case .close(let id): mix("close \(id)")
         case .openStream(let id, let name, let request): mix("open \(id) \(name) \(request.value)")
         case .send(let id, let stream, let bytes):
@@ -282,6 +306,7 @@ struct VirtualLink {
         case .resetStream(let id, let stream): mix("reset \(id) \(stream)")
         case .dialed(let request, let id, let peer): mix("dialed \(request.value) \(id) \(peer)")
         case .dialRejected(let request, let error): mix("rejected \(request.value) \(error.code)")
+        case .announce(let statement): mix("announce \(statement.version)")
         case .emit(let event): note(event)
         }
     }

@@ -43,9 +43,8 @@ struct ConnectionsTests {
     func surplus() {
         var bench = Bench(ordered.smaller)
         let ours = bench.outbound(ordered.larger).id
-        let (theirs, effects) = bench.inbound(ordered.larger)
-        let request = effects.opened[0].request
-        bench.handle(.streamOpened(theirs, StreamID(2), "/ipfs/id/1.0.0", .outbound, request: request))
+        let theirs = bench.inbound(ordered.larger).id
+        bench.handle(.streamOpened(theirs, StreamID(2), "/ipfs/id/1.0.0", .outbound, request: PeersCore.query))
         bench.handle(.streamsInUse(theirs, count: 1))
         #expect(bench.advance(6_000).effects.closed.isEmpty, "an application uses it")
         bench.handle(.streamsInUse(theirs, count: 0))
@@ -67,7 +66,7 @@ struct ConnectionsTests {
         let first = listener.inbound(ordered.larger).id
         let (second, effects) = listener.inbound(ordered.larger)
         #expect(effects.events.contains("preferred \(second)"))
-        listener.handle(.openFailed(first, request: RequestID(1 << 63)))
+        listener.handle(.openFailed(first, request: PeersCore.query))
         #expect(listener.advance(60_000).effects.closed.isEmpty)
 
         var dialler = Bench()
@@ -79,15 +78,33 @@ struct ConnectionsTests {
         #expect(dialler.advance(60_000).effects.closed == [named])
     }
 
-    @Test("A third connection to a peer is closed, the two go on")
+    @Test("A peer that comes back before we saw its earlier connections end is let in: the oldest makes room")
+    func comesBack() {
+        var bench = Bench(ordered.smaller)
+        // Its dialler has closed both; the news is still on its way through other sockets.
+        let first = bench.inbound(ordered.larger).id
+        let second = bench.inbound(ordered.larger).id
+        let (third, effects) = bench.inbound(ordered.larger)
+        #expect(effects.closed == [first])
+        #expect(bench.core.connections(to: ordered.larger.peerID) == [second, third])
+        #expect(bench.core.connection(to: ordered.larger.peerID) == third)
+        #expect(!effects.events.contains("disconnected"))
+        for (id, reason) in [(first, CloseReason.local), (second, .remote)] {
+            #expect(bench.handle(.closed(id, reason)).events.isEmpty, "the peer is still connected")
+        }
+        #expect(bench.handle(.closed(third, .remote)).events == ["disconnected"])
+        #expect(bench.core.connectionCount == 0)
+    }
+
+    @Test("A third connection to a peer is closed where an application uses what it would replace; the two go on")
     func third() {
         var bench = Bench()
         let first = bench.outbound(ordered.larger).id
         let second = bench.inbound(ordered.larger).id
+        bench.handle(.streamsInUse(second, count: 1))
         let (third, effects) = bench.inbound(ordered.larger)
         #expect(effects.closed == [third])
         #expect(effects.events.isEmpty)
-        #expect(effects.opened.isEmpty)
         #expect(bench.core.connections(to: ordered.larger.peerID) == [first, second])
         #expect(bench.handle(.closed(third, .local)).events.isEmpty)
     }
@@ -142,6 +159,26 @@ struct ConnectionsTests {
         #expect(end == [ids[3], ids[4], ids[5]])
         #expect(!end.contains(young))
         #expect(bench.core.stats.connectionsTrimmed == 3)
+    }
+
+    @Test("Idle strangers can't keep every inbound place: above their own high water they go, and nobody else does")
+    func inboundHighWater() {
+        var limits = NodeLimits.internet
+        limits.connectionsInboundMax = 8
+        limits.inboundHighWater = 6
+        limits.inboundLowWater = 4
+        limits.inboundPerIP4Max = 100
+        limits.inboundPerIP4GroupMax = 100
+        var bench = Bench(limits: limits)
+        let ours = (0..<4).map { bench.outbound(key(UInt64(40 + $0))).id }
+        let strangers = (0..<8).map { bench.inbound(key(UInt64(50 + $0))).id }
+        bench.handle(.streamsInUse(strangers[0], count: 1))
+        #expect(bench.accept(from: "/ip4/9.9.9.9/tcp/1").effects.admitted.isEmpty, "all places are taken")
+        let gone = bench.advance(25_000).effects.closed
+        #expect(gone == Array(strangers[1...4]), "the longest unused, but not one in use")
+        #expect(ours.allSatisfy { !gone.contains($0) })
+        for id in gone { bench.handle(.closed(id, .local)) }
+        #expect(bench.accept(from: "/ip4/9.9.9.9/tcp/1").effects.admitted.count == 1)
     }
 }
 
@@ -312,6 +349,18 @@ struct AdmissionTests {
         #expect(gate.inboundCount == 0)
         #expect(gate.unauthenticatedCount == 0)
         #expect(gate.nextTimeout == nil)
+    }
+
+    @Test("A source is turned away for a moment for its own count, not for that of others")
+    func refusalPause() {
+        func pauses(_ effects: [PeersEffect]) -> [Duration] {
+            effects.compactMap { if case .refuse(_, let until) = $0 { .zero + (until - .zero) } else { nil } }
+        }
+        var bench = Bench()
+        for port in 1...4 { #expect(bench.accept(from: "/ip4/20.0.0.1/tcp/\(port)").effects.admitted.count == 1) }
+        #expect(pauses(bench.accept(from: "/ip4/20.0.0.1/tcp/5").effects) == [.milliseconds(100)])
+        for number in 1...28 { _ = bench.accept(from: "/ip4/20.\(number).0.1/tcp/1") }
+        #expect(pauses(bench.accept(from: "/ip4/21.0.0.1/tcp/1").effects) == [.zero], "32 are unauthenticated")
     }
 
     @Test("Refusals are told at a bounded rate and all counted")

@@ -136,7 +136,7 @@ private struct FuzzRun {
         case .attempt:
             switch below(5) {
             case 0, 1, 2:
-                lives[id] = .up
+                up(id)
                 give(.established(id, establishment(peer), .outbound, remote: remote))
             case 3:
                 lives[id] = .gone
@@ -146,12 +146,17 @@ private struct FuzzRun {
                 give(.dialFailed(id, unreachable))
             }
         case .admitted:
-            lives[id] = .up
+            up(id)
             give(.established(id, establishment(peer), .inbound, remote: remote))
         case .accepted, .up, .gone, nil:
             // Nonsense, as a broken driver would send it.
             if below(3) == 0 { give(.dialFailed(id, unreachable)) }
         }
+    }
+
+    private mutating func up(_ id: ConnectionID) {
+        lives[id] = .up
+        openRequests.append((id, PeersCore.query, IdentifyMessage.protocolID))
     }
 
     private mutating func stream() {
@@ -184,7 +189,7 @@ private struct FuzzRun {
             give(.processorUsed(id, percent: below(120) - 10))
         default:
             switch below(5) {
-            case 0: give(.listening(addresses()))
+            case 0: give(below(2) == 0 ? .listening(addresses()) : .told(id, version: UInt64(below(9))))
             case 1: give(.protocolsChanged([ProtocolID("/p\(below(9))")]))
             case 2: give(.disconnectRequested(FuzzRun.keys[below(12)].peerID))
             case 3: give(.protectionChanged(FuzzRun.keys[below(12)].peerID, isProtected: below(2) == 0))
@@ -272,7 +277,7 @@ private struct FuzzRun {
             if lives[id] != .accepted { findings.append("admit for \(id)") }
             lives[id] = .admitted
             note(4, id.value)
-        case .close(let id):
+        case .close(let id), .refuse(let id, _):
             if lives[id] == nil || lives[id] == .gone || lives[id] == .attempt { findings.append("close for \(id)") }
             note(5, id.value)
         case .openStream(let id, let name, let request):
@@ -292,6 +297,8 @@ private struct FuzzRun {
             rejected += 1
             answer(request)
             note(9, request.value)
+        case .announce(let statement):
+            note(11, statement.version)
         case .emit:
             note(10)
         }

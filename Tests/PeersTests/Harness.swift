@@ -40,6 +40,8 @@ struct Bench {
         var configuration = PeersConfiguration(identity: identity, limits: limits, agent: "test/1")
         change(&configuration)
         core = PeersCore(configuration: configuration, at: now)
+        // What the core says of itself at its start.
+        _ = drain()
     }
 
     mutating func drain() -> [PeersEffect] {
@@ -130,7 +132,12 @@ extension [PeersEffect] {
         compactMap { effect in if case .cancelDial(let id) = effect { id } else { nil } }
     }
     var closed: [ConnectionID] {
-        compactMap { effect in if case .close(let id) = effect { id } else { nil } }
+        compactMap { effect in
+            switch effect {
+            case .close(let id), .refuse(let id, _): id
+            default: nil
+            }
+        }
     }
     var admitted: [ConnectionID] {
         compactMap { effect in if case .admit(let id) = effect { id } else { nil } }
@@ -152,6 +159,9 @@ extension [PeersEffect] {
             guard case .openStream(let connection, let name, let request) = effect else { return nil }
             return (connection, name, request)
         }
+    }
+    var announced: [IdentifyStatement] {
+        compactMap { effect in if case .announce(let statement) = effect { statement } else { nil } }
     }
     var sent: [ByteBuffer] {
         compactMap { effect in if case .send(_, _, let bytes) = effect { bytes } else { nil } }

@@ -106,12 +106,11 @@ struct IdentifyTests {
     private let pushID: ProtocolID = "/ipfs/id/push/1.0.0"
     private let stream = StreamID(1)
 
-    /// A bench with one outbound connection whose identify stream is open.
+    /// A bench with one outbound connection whose query is open.
     private func asking(_ change: (inout PeersConfiguration) -> Void = { _ in }) -> (Bench, ConnectionID) {
         var bench = Bench(ordered.smaller, change: change)
-        let (id, effects) = bench.outbound(peer)
-        #expect(effects.opened.map(\.name) == [identifyID])
-        bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: effects.opened[0].request))
+        let id = bench.outbound(peer).id
+        bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: PeersCore.query))
         return (bench, id)
     }
 
@@ -176,24 +175,21 @@ struct IdentifyTests {
         #expect(bench.core.nextTimeout == nil)
 
         var other = Bench()
-        let (id, effects) = other.outbound(peer)
+        let id = other.outbound(peer).id
         other.advance(10_000)
-        let late = other.handle(.streamOpened(id, stream, identifyID, .outbound, request: effects.opened[0].request))
+        let late = other.handle(.streamOpened(id, stream, identifyID, .outbound, request: PeersCore.query))
         #expect(late.resets == [stream])
     }
 
-    @Test("Who asks is told who we are, where we listen and where we see him, signed")
-    func answer() throws {
+    @Test("What peers that ask are told: who we are, where we listen, where we see them, signed; anew with each change")
+    func announcements() throws {
         var bench = Bench(ordered.smaller)
-        bench.handle(.listening([address("/ip4/192.0.2.1/tcp/4001")]))
-        bench.handle(.protocolsChanged(["/chat"]))
-        let id = bench.inbound(peer, from: "/ip4/192.0.2.9/tcp/4000").id
-        let effects = bench.handle(.streamOpened(id, StreamID(5), identifyID, .inbound, request: nil))
-        guard effects.count == 2, case .closeWriting = effects[1] else {
-            Issue.record("one message, then the end, expected")
-            return
-        }
-        let told = try IdentifyMessage(effects.sent[0], limits: .internet)
+        let first = bench.handle(.listening([address("/ip4/192.0.2.1/tcp/4001")])).announced
+        let second = bench.handle(.protocolsChanged(["/chat"])).announced
+        #expect(bench.handle(.protocolsChanged(["/chat"])).announced.isEmpty, "nothing is new")
+        #expect(second.map(\.version) == first.suffix(1).map { $0.version + 1 })
+        let message = try #require(second.first).message(toPeerAt: address("/ip4/192.0.2.9/tcp/4000"))
+        let told = try IdentifyMessage(message, limits: .internet)
         #expect(told.publicKey == ordered.smaller.publicKey.protobuf)
         #expect(told.protocols == ["/chat", identifyID, pushID])
         #expect(told.observedAddress == address("/ip4/192.0.2.9/tcp/4000"))
@@ -203,24 +199,61 @@ struct IdentifyTests {
         #expect(record.addresses == [address("/ip4/192.0.2.1/tcp/4001")])
     }
 
-    @Test("A peer may hold 4 streams of ours open and open one a second; what exceeds it is reset")
+    @Test("Our message is within every peer's limit, however many protocols we have")
+    func manyProtocols() throws {
+        var bench = Bench(ordered.smaller)
+        let names = (0..<128).map { ProtocolID("/\($0)/" + String(repeating: "x", count: 200)) }
+        let statement = try #require(bench.handle(.protocolsChanged(names)).announced.last)
+        let message = statement.message(toPeerAt: address("/ip6/2001:db8::1/tcp/4000"))
+        #expect(message.readableBytes <= 4_096)
+        #expect(try IdentifyMessage(message, limits: .internet).protocols.count > 10)
+    }
+
+    @Test("What changed while a connection came up is pushed once the peer is known to take pushes")
+    func staleStatement() {
+        var (bench, id) = asking()
+        let version = bench.handle(.protocolsChanged(["/new"])).announced[0].version
+        for (told, pushes) in [(version, 0), (version - 1, 1)] {
+            bench.advance(20_000)
+            let other = key(100 + told)
+            let (id, _) = bench.inbound(other)
+            bench.handle(.told(id, version: told))
+            bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: PeersCore.query))
+            bench.handle(.message(id, stream, message(other).encoded))
+            bench.handle(.streamEnded(id, stream))
+            let opened = bench.advance(0).effects.opened
+            #expect(opened.filter { $0.connection == id }.map(\.name) == Array(repeating: pushID, count: pushes))
+        }
+        bench.handle(.closed(id, .remote))
+    }
+
+    @Test("A peer may hold 4 pushes open and open one a second; what exceeds it is reset")
     func inboundLimits() {
         var bench = Bench()
         let id = bench.inbound(peer).id
-        var resets: [StreamID] = []
-        for number in UInt64(1)...6 {
-            resets += bench.handle(.streamOpened(id, StreamID(number), identifyID, .inbound, request: nil)).resets
+        func open(_ number: UInt64) -> [StreamID] {
+            bench.handle(.streamOpened(id, StreamID(number), pushID, .inbound, request: nil)).resets
         }
+        var resets: [StreamID] = []
+        for number in UInt64(1)...6 { resets += open(number) }
         #expect(resets == [StreamID(5), StreamID(6)])
         for number in UInt64(1)...4 { bench.handle(.streamEnded(id, StreamID(number))) }
-        var answered = 0
+        var taken = 0
         for number in UInt64(10)..<30 {
-            answered += bench.handle(.streamOpened(id, StreamID(number), identifyID, .inbound, request: nil)).sent.count
+            if open(number).isEmpty { taken += 1 }
             bench.handle(.streamEnded(id, StreamID(number)))
         }
-        #expect(answered == 4, "the burst is 8")
+        #expect(taken == 4, "the burst is 8")
         bench.advance(1_000)
-        #expect(bench.handle(.streamOpened(id, StreamID(40), identifyID, .inbound, request: nil)).sent.count == 1)
+        #expect(open(40).isEmpty)
+    }
+
+    @Test("Identify streams that peers open are the connections' to answer; here they break the rules")
+    func inboundQuery() {
+        var bench = Bench()
+        let id = bench.inbound(peer).id
+        #expect(bench.handle(.streamOpened(id, stream, identifyID, .inbound, request: nil)).resets == [stream])
+        #expect(bench.core.stats.identifyViolations == 1)
     }
 
     @Test("A stranger can't point us at our own machine or site; a neighbour can at the site")
@@ -230,8 +263,8 @@ struct IdentifyTests {
             ("/ip4/192.0.2.9/tcp/1", [2]), ("/ip4/192.168.1.7/tcp/1", [1, 2]), ("/ip4/127.0.0.1/tcp/9", [0, 1, 2]),
         ] {
             var bench = Bench()
-            let (id, effects) = bench.outbound(peer, at: remote)
-            bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: effects.opened[0].request))
+            let id = bench.outbound(peer, at: remote).id
+            bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: PeersCore.query))
             bench.handle(.message(id, stream, message(peer, addresses: told).encoded))
             let end = bench.handle(.streamEnded(id, stream))
             #expect(end.identified[0].listenAddresses == credible.map { address(told[$0]) })
@@ -287,12 +320,10 @@ struct IdentifyTests {
         var bench = Bench(limits: limits)
         for number in 0..<25 {
             let other = key(UInt64(500 + number))
-            let (id, effects) = bench.inbound(other)
-            bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: effects.opened[0].request))
+            let id = bench.inbound(other).id
+            bench.handle(.streamOpened(id, stream, identifyID, .outbound, request: PeersCore.query))
             bench.handle(.message(id, stream, message(other).encoded))
             bench.handle(.streamEnded(id, stream))
-            bench.handle(.streamOpened(id, StreamID(2), identifyID, .inbound, request: nil))
-            bench.handle(.streamEnded(id, StreamID(2)))
         }
         bench.advance(20_000)
         bench.handle(.protocolsChanged(["/new"]))

@@ -39,6 +39,7 @@ package final class ConnectionEnd {
     private let direction: Direction
     private let tlsContext: TLSContext?
     private var tls: TLSEngine?
+    private var isTLSAgreed = false
     private let expectedPeer: PeerID?
 
     package init(
@@ -72,7 +73,7 @@ package final class ConnectionEnd {
 
     /// Gives the core bytes of the byte stream, through TLS where it is beneath.
     package func receive(_ bytes: ByteBuffer, at now: Instant) {
-        guard tls != nil else {
+        guard isTLSAgreed else {
             core.receive(bytes, at: now)
             return drain(at: now)
         }
@@ -88,7 +89,7 @@ package final class ConnectionEnd {
         while core.hasOutput {
             var output = ByteBuffer()
             _ = core.produce(into: &output, bytesMax: 256 * 1024, at: now)
-            if let tls {
+            if isTLSAgreed, let tls {
                 try? tls.seal(&output, into: &outbox)
             } else {
                 outbox.writeBuffer(&output)
@@ -109,8 +110,11 @@ package final class ConnectionEnd {
 
     private func handle(_ effect: ConnectionEffect, at now: Instant) {
         switch effect {
-        case .startTLS(let leftover):
-            startTLS(leftover, at: now)
+        case .startTLS:
+            startTLS(at: now)
+        case .tlsAgreed(let leftover):
+            isTLSAgreed = true
+            receiveTLS(leftover, at: now)
         case .established(let establishment):
             self.establishment = establishment
         case .streamOpened(let id, let name, let direction):
@@ -150,11 +154,11 @@ package final class ConnectionEnd {
         }
     }
 
-    private func startTLS(_ leftover: ByteBuffer, at now: Instant) {
+    private func startTLS(at now: Instant) {
         guard let tlsContext else { return }
         do {
             let engine = try TLSEngine(context: tlsContext, direction: direction, expectedPeer: expectedPeer)
-            // What was agreed in the clear leaves in the clear.
+            // The negotiation leaves in the clear, before TLS's own first bytes.
             var output = ByteBuffer()
             _ = core.produce(into: &output, bytesMax: 256 * 1024, at: now)
             outbox.writeBuffer(&output)
@@ -163,7 +167,6 @@ package final class ConnectionEnd {
         } catch {
             core.tlsFailed(.tls("start"), at: now)
         }
-        receiveTLS(leftover, at: now)
     }
 
     private func receiveTLS(_ bytes: ByteBuffer, at now: Instant) {

@@ -27,8 +27,14 @@ struct AbandonedStreamTests {
         #expect(kept.count == 20)
         // Those that somebody still holds are not taken away.
         var held: [StreamMailbox] = []
-        for _ in 0..<4 { held.append(try await connection.openStream([TestEnd.echo])) }
-        await #expect(throws: TransportError.self) { _ = try await connection.openStream([TestEnd.echo]) }
+        for _ in 0..<4 {
+            let stream = try await connection.openStream([TestEnd.echo])
+            try await stream.write(ByteBuffer(string: "x"))
+            kept.append(await far.owner.arrived())
+            held.append(stream)
+        }
+        let tooMany = try await connection.openStream([TestEnd.echo])
+        await #expect(throws: TransportError.self) { _ = try await tooMany.read() }
         for stream in held { stream.reset() }
         await near.transport.close()
         await far.transport.close()

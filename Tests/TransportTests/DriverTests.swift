@@ -64,6 +64,26 @@ struct DriverTests {
         #expect(await faultOf { try await near.write(ByteBuffer(string: "late")) } == .reset)
     }
 
+    @Test(
+        "Bytes that wait for those of a further read come even when there is none", arguments: [ProtocolID.noise, .tls])
+    func heldReads(security: ProtocolID) async throws {
+        var limits = TransportLimits()
+        // Every read counts as full, and only time hands its bytes over.
+        limits.readBytesMax = 1
+        limits.heldReadsMax = .max
+        let pair = try await TestPair(limits: limits, security: security)
+        let (near, far) = try await pair.stream()
+        for round in 0..<20 {
+            try await near.write(ByteBuffer(string: "there \(round)"))
+            #expect(try await far.readWhole("there \(round)".count) == ByteBuffer(string: "there \(round)"))
+        }
+        try await far.write(ByteBuffer(string: "and back"))
+        far.closeWriting()
+        near.closeWriting()
+        #expect(try await near.readWhole(.max) == ByteBuffer(string: "and back"))
+        #expect(try await far.read() == nil)
+    }
+
     @Test("A writer waits when nobody reads, and goes on when somebody does")
     func writerWaits() async throws {
         var configuration = ConnectionConfiguration()
@@ -133,7 +153,9 @@ struct DriverTests {
 
     @Test("Letting go of a mailbox resets its stream")
     func lettingGo() async throws {
-        let pair = try await TestPair()
+        var limits = TransportLimits()
+        limits.streamsFreeDelay = .zero
+        let pair = try await TestPair(limits: limits)
         let far: StreamMailbox
         do {
             let mailbox = try await pair.nearConnection.openStream([TestEnd.echo])

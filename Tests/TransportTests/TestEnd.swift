@@ -127,12 +127,13 @@ final class TestEnd: Sendable {
     init(
         _ seed: UInt8, memory: MemoryNetwork? = nil, owner: TestOwner = TestOwner(),
         configuration: ConnectionConfiguration = ConnectionConfiguration(), limits: TransportLimits = TransportLimits(),
-        nameServers: [SocketAddress]? = [], group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        protocols: ProtocolTable = TestEnd.table, nameServers: [SocketAddress]? = [],
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) throws {
         key = KeyPair(seed: Bytes32(words: (UInt64(seed), 1, 2, 3)))
         self.owner = owner
         transport = try Transport(
-            identity: key, configuration: configuration, protocols: TestEnd.table,
+            identity: key, configuration: configuration, protocols: protocols,
             group: group, owner: owner, limits: limits, memory: memory, nameServers: nameServers)
     }
 
@@ -159,11 +160,12 @@ struct TestPair {
 
     init(
         configuration: ConnectionConfiguration = ConnectionConfiguration(), limits: TransportLimits = TransportLimits(),
-        farOwner: TestOwner = TestOwner(), security: ProtocolID = .noise
+        farOwner: TestOwner = TestOwner(), security: ProtocolID = .noise, protocols: ProtocolTable = TestEnd.table
     ) async throws {
         let network = MemoryNetwork()
-        near = try TestEnd(1, memory: network, configuration: configuration, limits: limits)
-        far = try TestEnd(2, memory: network, owner: farOwner, configuration: configuration, limits: limits)
+        near = try TestEnd(1, memory: network, configuration: configuration, limits: limits, protocols: protocols)
+        far = try TestEnd(
+            2, memory: network, owner: farOwner, configuration: configuration, limits: limits, protocols: protocols)
         let address = try await far.transport.listen(on: Multiaddr(components: [.memory(0)]))
         (nearConnection, farConnection) = await near.connect(to: far, at: address[0], security: security)
     }

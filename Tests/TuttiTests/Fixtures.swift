@@ -81,6 +81,14 @@ func nodeError(_ body: () async throws -> Void) async -> NodeError? {
     }
 }
 
+/// Set once, from any task.
+final class Flag: Sendable {
+    private let state = Mutex(false)
+
+    var isSet: Bool { state.withLock { $0 } }
+    func set() { state.withLock { $0 = true } }
+}
+
 /// Lets tasks of a test wait for each other.
 final class Signal: Sendable {
     private struct State {

@@ -277,6 +277,81 @@ struct LifecycleTests {
         #expect(await nodeError { _ = try await stopping.listenAddresses }?.code == .stopped)
     }
 
+    @Test("A handler that runs may finish within a graceful shutdown, and nothing new begins meanwhile")
+    func handlerFinishes() async throws {
+        let network = InMemoryNetwork()
+        let (begun, mayFinish) = (Signal(), Signal())
+        let finished = Flag()
+        let stopping = try makeNode(.memory, network) {
+            // Long enough that only the handler's end can be what ends the wait.
+            $0.handlerTimeout = .seconds(600)
+        }
+        stopping.handle("/job/1.0.0") { stream in
+            _ = try await stream.read(exactly: 1)
+            begun.raise()
+            await mayFinish.wait()
+            try await stream.write(ByteBuffer(string: "done"))
+            while try await stream.read() != nil {}
+            if !Task.isCancelled { finished.set() }
+        }
+        let services = ServiceGroup(
+            configuration: .init(services: [stopping], logger: Logger(label: "test")))
+        try await withNode(makeNode(.memory, network)) { staying in
+            try await withThrowingDiscardingTaskGroup { group in
+                group.addTask {
+                    try await services.run()
+                    #expect(finished.isSet, "run returned before the handler had finished")
+                }
+                let addresses = try await stopping.listenAddresses
+                let stream = try await staying.open("/job/1.0.0", to: stopping.peerID, at: addresses)
+                try await stream.write(ByteBuffer(string: "x"))
+                await begun.wait()
+                await services.triggerGracefulShutdown()
+                // The node stops: soon every further stream is reset and nobody can dial it.
+                let late = try makeNode(.memory, network)
+                try await withNode(late) { late in
+                    while await nodeError({ try await late.dial(at: addresses) }) == nil {
+                        try await late.disconnect(stopping.peerID)
+                    }
+                }
+                await #expect(throws: (any Error).self) {
+                    let second = try await staying.open("/job/1.0.0", to: stopping.peerID)
+                    _ = try await second.read(exactly: 4)
+                }
+                mayFinish.raise()
+                #expect(try await stream.read(exactly: 4) == ByteBuffer(string: "done"))
+                stream.closeWriting()
+            }
+        }
+    }
+
+    @Test("A handler that doesn't finish in time is cancelled")
+    func handlerCancelled() async throws {
+        let network = InMemoryNetwork()
+        let begun = Signal()
+        let cancelled = Flag()
+        let stopping = try makeNode(.memory, network) { $0.handlerTimeout = .milliseconds(1) }
+        stopping.handle("/job/1.0.0") { stream in
+            begun.raise()
+            defer { if Task.isCancelled { cancelled.set() } }
+            while try await stream.read() != nil {}
+        }
+        let services = ServiceGroup(
+            configuration: .init(services: [stopping], logger: Logger(label: "test")))
+        try await withNode(makeNode(.memory, network)) { staying in
+            try await withThrowingDiscardingTaskGroup { group in
+                group.addTask { try await services.run() }
+                let addresses = try await stopping.listenAddresses
+                let stream = try await staying.open("/job/1.0.0", to: stopping.peerID, at: addresses)
+                try await stream.write(ByteBuffer(string: "x"))
+                await begun.wait()
+                await services.triggerGracefulShutdown()
+                await #expect(throws: (any Error).self) { while try await stream.read() != nil {} }
+            }
+        }
+        #expect(cancelled.isSet)
+    }
+
     @Test("Cancelling run ends it, and events end with it")
     func cancellation() async throws {
         let node = try Node()

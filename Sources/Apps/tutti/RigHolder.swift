@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import Tutti
 
-/// Many connections to one listener, each of a node with a key of its own, kept open until the program ends.
+/// Many connections to one listener, each of a node with a key of its own, kept open until it is cancelled.
 enum RigHolder {
     private static let dialsAtOnce = 8
 
-    static func hold(_ address: Multiaddr, count: Int) async throws -> Int {
+    /// - Throws: a dial's error; nothing after `whenUp` was called.
+    static func hold(
+        _ address: Multiaddr, count: Int, whenUp: @Sendable (Int) async -> Void
+    ) async throws {
         let loops = NodeLoops()
         let nodes = try (0..<count).map { _ in
             var configuration = NodeConfiguration()
@@ -14,8 +17,15 @@ enum RigHolder {
             configuration.loops = loops
             return try Node(configuration: configuration)
         }
-        // The nodes run for as long as the program does: nothing waits for them.
-        for node in nodes { Task { try await node.run() } }
+        try await withThrowingDiscardingTaskGroup { group in
+            // One that can't run fails its dial.
+            for node in nodes { group.addTask { try? await node.run() } }
+            try await dial(address, from: nodes)
+            await whenUp(nodes.count)
+        }
+    }
+
+    private static func dial(_ address: Multiaddr, from nodes: [Node]) async throws {
         try await withThrowingDiscardingTaskGroup { group in
             for worker in 0..<dialsAtOnce {
                 group.addTask {
@@ -26,6 +36,5 @@ enum RigHolder {
                 }
             }
         }
-        return nodes.count
     }
 }

@@ -43,6 +43,13 @@ actor RigOutput {
         guard let line = try? Console.json(message) else { return }
         Console.print(line)
     }
+
+    func write(_ answer: RigAnswer, to request: RigRequest) {
+        var answer = answer
+        answer.i = request.i
+        answer.ok = true
+        write(answer)
+    }
 }
 
 enum RigInput {

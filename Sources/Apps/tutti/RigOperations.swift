@@ -17,15 +17,17 @@ struct RigOperations: Sendable {
             Console.note("not a request: \(line.prefix(200))")
             return
         }
-        var answer: RigAnswer
         do {
-            answer = try await perform(request)
-            answer.ok = true
+            guard request.op != "hold" else {
+                // Answered when all are up, and held until the program ends.
+                return try await RigHolder.hold(try address(request), count: request.count ?? 1) { count in
+                    await output.write(RigAnswer(held: count), to: request)
+                }
+            }
+            await output.write(try await perform(request), to: request)
         } catch {
-            answer = RigAnswer(err: "\(error)")
+            await output.write(RigAnswer(i: request.i, err: "\(error)"))
         }
-        answer.i = request.i
-        await output.write(answer)
     }
 
     private func perform(_ request: RigRequest) async throws -> RigAnswer {
@@ -46,7 +48,6 @@ struct RigOperations: Sendable {
         case "echo": return try await echo(request)
         case "streams": return try await streams(request)
         case "cycle": return try await cycle(request)
-        case "hold": return RigAnswer(held: try await RigHolder.hold(try address(request), count: request.count ?? 1))
         case "first_byte": return try await firstByte(request)
         case "bulk":
             let stream = try await node.open(

@@ -10,8 +10,8 @@ package import struct NIOCore.ByteBuffer
 ///     plain, secured ─▶ handshaking (HandshakeMachine) ─▶ open ─▶ closed        multiplexed ─▶ open
 ///
 /// The owner calls an input, drains `nextEffect()` until nil, takes what `produce` gives while the byte stream accepts
-/// bytes, and sets one timer for `nextTimeout`. The dialer proposes one security protocol and sends Noise's first
-/// message right behind it; with the early muxer a stream's first answer arrives in the third round trip after connect.
+/// bytes, and sets one timer for `nextTimeout`. The dialer proposes one security protocol and its first message leaves
+/// right behind; with the early muxer a stream's first answer arrives in the third round trip, TCP's own counted.
 ///
 /// It does not: open sockets, speak TLS, choose whom to dial, know what a protocol's bytes mean.
 ///
@@ -78,6 +78,7 @@ package struct ConnectionCore: ~Copyable {
                 noise: Self.makeNoise(direction, identity, expectedPeer, &source), into: &unsealed)
             self.keySource = source
             state = .handshaking(handshake)
+            if direction == .outbound, configuration.securityProposed == .tls { effects.append(.startTLS) }
         case .secured(let establishment):
             timers.beginHandshake(direction, isSilent: false, at: now)
             self.establishment = establishment
@@ -129,7 +130,7 @@ package struct ConnectionCore: ~Copyable {
         }
     }
 
-    /// TLS, begun on `.startTLS`, has proven who the peer is. `muxer` is what ALPN agreed on.
+    /// TLS, agreed with `.tlsAgreed`, has proven who the peer is. `muxer` is what ALPN agreed on.
     package mutating func tlsEstablished(_ establishment: Establishment, muxer: ProtocolID?, at now: Instant) {
         guard case .handshaking(var handshake) = state, handshake.tlsEstablished() else { return }
         timers.noteReceived(at: now)
@@ -232,9 +233,7 @@ package struct ConnectionCore: ~Copyable {
     package mutating func setProtocols(_ protocols: [ProtocolID]) { self.protocols = protocols }
 
     /// Whether this peer's work takes more than its share of a core; only then stream rates count.
-    package mutating func setOverShare(_ isOverShare: Bool) {
-        self.isOverShare = isOverShare
-    }
+    package mutating func setOverShare(_ isOverShare: Bool) { self.isOverShare = isOverShare }
 
     package mutating func ping(at now: Instant) {
         guard case .open = state, !isExternal, !yamux.isAwaitingPong else { return }
@@ -374,8 +373,9 @@ package struct ConnectionCore: ~Copyable {
         switch outcome {
         case .needsMoreBytes:
             break
-        case .startTLS(let leftover):
-            effects.append(.startTLS(leftover: leftover))
+        case .tlsAgreed(let leftover):
+            if direction == .inbound { effects.append(.startTLS) }
+            effects.append(.tlsAgreed(leftover: leftover))
         case .secured(let session, let leftover):
             try install(session, handshake, leftover, at: now)
         case .multiplexed(var leftover):

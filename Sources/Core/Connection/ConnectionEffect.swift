@@ -6,9 +6,12 @@ package import struct NIOCore.ByteBuffer
 
 /// What the owner of a `ConnectionCore` must do or know. Drain with `nextEffect()` after every call.
 package enum ConnectionEffect {
-    /// `/tls/1.0.0` was agreed. Put TLS beneath: feed it `leftover` first, then the socket's bytes; pass its plaintext to
-    /// `receive`, and seal what `produce` writes. Report success with `tlsEstablished`.
-    case startTLS(leftover: ByteBuffer)
+    /// Make ready for TLS. Write what `produce` gives as it is; a dialer lets the ClientHello follow at once. What arrives
+    /// still goes to `receive`.
+    case startTLS
+    /// `/tls/1.0.0` was agreed, after `.startTLS`. From now on TLS is beneath: feed it `leftover` first, then the socket's
+    /// bytes; pass its plaintext to `receive`, and seal what `produce` writes. Report success with `tlsEstablished`.
+    case tlsAgreed(leftover: ByteBuffer)
     /// Secured and multiplexed: streams may flow. Emitted once.
     indirect case established(Establishment)
     /// The stream's protocol is agreed. Inbound: a new stream. Outbound: the peer accepted.

@@ -11,13 +11,14 @@ import struct NIOCore.ByteBuffer
 ///              │                      └────▶ negotiatingMuxer ─▶ finished
 ///              └──/tls/1.0.0─▶ awaitingTLS ─▶ (ALPN) finished, or negotiatingMuxer
 ///
-/// The dialer proposes one security protocol and lets Noise's first message follow at once. Bytes given while TLS is
-/// awaited are our bug; all else that doesn't fit is the peer's fault and thrown.
+/// The dialer proposes one security protocol and lets its first message follow at once: Noise's from here, TLS's from
+/// whoever puts TLS beneath. Bytes given while TLS is awaited are our bug; all else that doesn't fit is the peer's fault
+/// and thrown.
 struct HandshakeMachine {
     enum OnReceive {
         case needsMoreBytes
-        /// Put TLS beneath, beginning with `leftover`; then call `tlsEstablished`.
-        case startTLS(leftover: ByteBuffer)
+        /// What follows, beginning with `leftover`, is TLS; then call `tlsEstablished`.
+        case tlsAgreed(leftover: ByteBuffer)
         /// Noise is done; what follows is encrypted. With `session.muxer` nil, call `beginMuxer`.
         case secured(NoiseSession, leftover: ByteBuffer)
         case multiplexed(leftover: ByteBuffer)
@@ -96,7 +97,7 @@ struct HandshakeMachine {
                 state = .noise(started ?? makeNoise())
             case .agreed:
                 state = .awaitingTLS
-                return .startTLS(leftover: takeLeftover())
+                return .tlsAgreed(leftover: takeLeftover())
             }
         }
         switch state {

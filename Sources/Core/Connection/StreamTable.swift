@@ -26,6 +26,9 @@ struct StreamTable {
     mutating func insert(_ stream: ConnectionStream, as id: StreamID, negotiateBy deadline: Instant) {
         streams[id] = stream
         negotiations.append((deadline, id))
+        // One that stays keeps those behind it, which a peer may open and reset without end.
+        guard negotiations.count > 64 + 2 * streams.count else { return }
+        negotiations = Deque(negotiations.filter { isNegotiating($0.stream) })
     }
 
     mutating func remove(_ id: StreamID) {

@@ -8,6 +8,13 @@ package import TuttiIdentity
 /// Rates count only sources that made us work: those whose connections took more than `processorShareMax` of a core.
 /// A source is an IPv4 address or an IPv6 /56. An honest peer that reconnects often is never slowed down.
 package struct AdmissionGate: Sendable {
+    /// Why a socket may not go on.
+    package struct Refusal: Hashable, Sendable {
+        package let reason: StaticText
+        /// The source has what it may have; else the node has.
+        package let isOfSource: Bool
+    }
+
     private struct SourceKey: Hashable, Sendable {
         enum Kind: UInt8, Hashable, Sendable {
             case ip4, ip4Group, ip6Group
@@ -62,12 +69,28 @@ package struct AdmissionGate: Sendable {
     /// Nil: admitted, and counted until `closed`. Else why not.
     package mutating func accept(
         _ id: ConnectionID, remote: Multiaddr, connectionRoom: Int, at now: Instant
-    ) -> StaticText? {
+    ) -> Refusal? {
+        if let reason = refusalOfAll(id, connectionRoom: connectionRoom) {
+            return Refusal(reason: reason, isOfSource: false)
+        }
+        let keys = AdmissionGate.keys(of: remote)
+        if let reason = refusal(of: keys, at: now) { return Refusal(reason: reason, isOfSource: true) }
+        for key in keys { counts[key, default: 0] += 1 }
+        inbound[id] = Inbound(keys: keys)
+        unauthenticatedCount += 1
+        return nil
+    }
+
+    private func refusalOfAll(_ id: ConnectionID, connectionRoom: Int) -> StaticText? {
         guard inbound[id] == nil else { return "connection id in use" }
         guard inbound.count < limits.connectionsInboundMax else { return "inbound connections" }
         guard connectionRoom > 0 else { return "connections" }
         guard unauthenticatedCount < limits.unauthenticatedMax else { return "unauthenticated connections" }
-        let keys = AdmissionGate.keys(of: remote)
+        return nil
+    }
+
+    /// Takes from the source's rates when it may go on.
+    private mutating func refusal(of keys: [SourceKey], at now: Instant) -> StaticText? {
         for key in keys where counts[key, default: 0] >= countMax(key.kind) {
             return key.kind == .ip4 ? "connections of one address" : "connections of one address group"
         }
@@ -80,9 +103,6 @@ package struct AdmissionGate: Sendable {
         for key in keys where key.kind != .ip4Group {
             guard mayBegin(key, at: now) else { return "handshake rate of one address" }
         }
-        for key in keys { counts[key, default: 0] += 1 }
-        inbound[id] = Inbound(keys: keys)
-        unauthenticatedCount += 1
         return nil
     }
 

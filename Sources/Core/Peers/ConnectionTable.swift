@@ -9,6 +9,9 @@ package import TuttiIdentity
 /// Which one is preferred, of two to the same peer:
 /// - dialled by both sides: the one that the smaller peer id dialled. Both sides choose the same without a word.
 /// - dialled by one side twice: the newer, since whoever dials again had a reason.
+/// Where a peer has as many as it may and comes with one more, that takes the place of the oldest dialled by the same side
+/// that carries no application's stream: whoever dials again has left that one, and our side has yet to see it end.
+///
 /// The other is closed when it carried no stream for `surplusConnectionTimeout`; of two that one side dialled, by that
 /// side only, since the two sides may not have seen them come up in the same order.
 package struct ConnectionTable: Sendable {
@@ -68,6 +71,7 @@ package struct ConnectionTable: Sendable {
     package var peerCount: Int { peers.count }
     /// Of the connections in use; those told to close come before they are reported closed.
     package private(set) var inUseCount = 0
+    private var inboundInUseCount = 0
     package var connectedPeers: [PeerID] { peers.keys.sorted() }
     package var nextTimeout: Instant? {
         guard let trimAt else { return surplus.next }
@@ -94,6 +98,7 @@ package struct ConnectionTable: Sendable {
         }
         connections[id] = connection
         inUseCount += 1
+        if direction == .inbound { inboundInUseCount += 1 }
         entry.connections.append(id)
         let before = entry.preferred
         let isFirst = entry.connections.count == 1
@@ -101,6 +106,15 @@ package struct ConnectionTable: Sendable {
         peers[peer] = entry
         watchSurplus(of: peer, at: now)
         return OnAdded(isFirst: isFirst, preferredChanged: !isFirst && entry.preferred != before)
+    }
+
+    /// At the limit: the connection that a new one takes the place of, to be retired before that is added. Nil: none.
+    package func replaced(by direction: Direction, to peer: PeerID) -> ConnectionID? {
+        guard let entry = peers[peer], entry.connections.count >= limits.connectionsPerPeerMax else { return nil }
+        return entry.connections.first { id in
+            guard let connection = connections[id] else { return false }
+            return connection.direction == direction && connection.streamsInUse == 0
+        }
     }
 
     /// It is gone.
@@ -115,6 +129,7 @@ package struct ConnectionTable: Sendable {
         guard let connection = connections[id], !connection.isClosing else { return .unknown }
         connections[id]?.isClosing = true
         inUseCount -= 1
+        if connection.direction == .inbound { inboundInUseCount -= 1 }
         surplus.cancel(id)
         guard var entry = peers[connection.peer] else { return .unknown }
         entry.connections.removeAll { $0 == id }
@@ -158,21 +173,28 @@ package struct ConnectionTable: Sendable {
         surplus.popExpired(at: now)
     }
 
-    /// Above the high water: which connections to close, least valuable first. The caller retires them.
+    /// Above a high water: which connections to close, least valuable first. The caller retires them.
     ///
     /// Closed are only those free of streams, of unprotected peers, older than the grace period. Those that were dialled
     /// to us go before those that we dialled, then the longest unused.
     package mutating func trim(at now: Instant) -> [ConnectionID] {
         trimAt = nil
-        guard inUseCount > limits.connectionsHighWater else { return [] }
+        guard isAboveHighWater(inUseCount, inboundInUseCount) else { return [] }
         let graceEnds = now + (.zero - limits.connectionGracePeriod)
         let closable = connections.values.filter { connection in
             !connection.isClosing && connection.isFree && !protected.contains(connection.peer)
                 && connection.openedAt <= graceEnds
         }
-        let victims = closable.sorted { ConnectionTable.value($0) < ConnectionTable.value($1) }
-            .prefix(inUseCount - limits.connectionsLowWater).map(\.id)
-        if inUseCount - victims.count > limits.connectionsHighWater {
+        let inboundCount = closable.count { $0.direction == .inbound }
+        let isFull = inUseCount > limits.connectionsHighWater
+        let isInboundFull = inboundInUseCount > limits.inboundHighWater
+        let surplus = max(
+            isFull ? inUseCount - limits.connectionsLowWater : 0,
+            isInboundFull ? min(inboundCount, inboundInUseCount - limits.inboundLowWater) : 0)
+        // Inbound ones come first, so that theirs is a prefix as well.
+        let victims = closable.sorted { ConnectionTable.value($0) < ConnectionTable.value($1) }.prefix(surplus).map(
+            \.id)
+        if isAboveHighWater(inUseCount - victims.count, inboundInUseCount - min(inboundCount, victims.count)) {
             // Not before another one can have outgrown its grace period; looking is not free.
             trimAt = now + limits.connectionGracePeriod
         }
@@ -182,9 +204,13 @@ package struct ConnectionTable: Sendable {
     package func isTrimDue(at now: Instant) -> Bool { trimAt.map { $0 <= now } ?? false }
 
     /// Whether `trim` should be called because of a new connection.
-    package var wantsTrim: Bool { inUseCount > limits.connectionsHighWater && trimAt == nil }
+    package var wantsTrim: Bool { trimAt == nil && isAboveHighWater(inUseCount, inboundInUseCount) }
 
     // MARK: Private parts
+
+    private func isAboveHighWater(_ count: Int, _ inboundCount: Int) -> Bool {
+        count > limits.connectionsHighWater || inboundCount > limits.inboundHighWater
+    }
 
     private static func value(_ connection: Connection) -> (Int, Instant, ConnectionID) {
         (connection.direction == .inbound ? 0 : 1, connection.lastUsed, connection.id)

@@ -5,12 +5,13 @@ package import TuttiIdentity
 
 package import struct NIOCore.ByteBuffer
 
-/// identify 1.0 and push 1.0 over all connections: asks each peer once, answers each that asks, pushes what changed.
+/// identify 1.0 and push 1.0 over all connections: asks each peer once, says what to answer those that ask, pushes what
+/// changed.
 ///
 /// Follows libp2p specs, identify/README.md. Streams, each with a deadline, by what they do:
 ///
-///     query   opened by us    opening -> merging messages -> the peer's end -> checked, closed
-///     answer  opened by them  one message sent, closed -> the peer's end
+///     query   opened by each connection by itself, and ended by it when the peer ends
+///                             opening -> merging messages -> the peer's end -> checked
 ///     push    opened by us    opening -> one message sent, closed -> the peer's end
 ///     pushed  opened by them  merging messages -> the peer's end -> checked, closed
 ///
@@ -44,7 +45,7 @@ package struct IdentifyCore: Sendable {
     }
 
     private enum Role: Hashable, Sendable {
-        case query, answer, push, pushed
+        case query, push, pushed
     }
 
     private struct Stream: Sendable {
@@ -61,7 +62,7 @@ package struct IdentifyCore: Sendable {
         var opening: [RequestID: Role] = [:]
         var inboundRate: TokenBucket
         var profile: PeerProfile?
-        /// The version of ourselves that the peer was told last.
+        /// The version of ourselves that the peer knows, or will when it asks.
         var toldVersion: UInt64 = 0
     }
 
@@ -76,13 +77,14 @@ package struct IdentifyCore: Sendable {
     private var sessions: [ConnectionID: Session] = [:]
     private var timers = TimerQueue<TimerKey>()
     /// Embedders' requests count from below; these never meet them.
-    private var nextRequest: UInt64 = 1 << 63
+    private var nextRequest = PeersCore.query.value + 1
     /// Grows with each change of what we say of ourselves.
     private var version: UInt64 = 1
     private var listenAddresses: [Multiaddr] = []
     package var announcedAddresses: [Multiaddr] { listenAddresses }
     private var protocols: [ProtocolID] = []
     private var signedRecord: [UInt8] = []
+    private var statement = IdentifyStatement(version: 0, IdentifyMessage())
     private var recordSequence: UInt64
     private var lastPushRound: Instant?
     /// What the round under way has still to look at, last one first, and the version that it began with.
@@ -108,30 +110,35 @@ package struct IdentifyCore: Sendable {
 
     // MARK: What we say
 
-    package mutating func listening(_ addresses: [Multiaddr], at now: Instant) {
+    package mutating func listening(_ addresses: [Multiaddr], at now: Instant, _ outbox: inout PeersOutbox) {
         let announced = Array(addresses.map(\.withoutPeerID).prefix(limits.addressesPerPeerMax))
         guard announced != listenAddresses else { return }
         listenAddresses = announced
         signedRecord = []
-        changed(at: now)
+        changed(at: now, &outbox)
     }
 
-    package mutating func protocolsChanged(_ names: [ProtocolID], at now: Instant) {
+    package mutating func protocolsChanged(
+        _ names: [ProtocolID], at now: Instant, _ outbox: inout PeersOutbox
+    ) {
         let announced = Array(Set(names + PeersCore.protocols).sorted().prefix(limits.protocolsPerPeerMax))
         guard announced != protocols else { return }
         protocols = announced
-        changed(at: now)
+        changed(at: now, &outbox)
     }
 
     // MARK: Connections and streams
 
     package mutating func established(
-        _ id: ConnectionID, _ establishment: Establishment, remote: Multiaddr, at now: Instant,
-        _ outbox: inout PeersOutbox
+        _ id: ConnectionID, _ establishment: Establishment, remote: Multiaddr, at now: Instant
     ) {
         let rate = TokenBucket(interval: limits.identifyInterval, burst: limits.identifyBurst, at: now)
         sessions[id] = Session(establishment: establishment, remote: remote, inboundRate: rate)
-        open(.query, on: id, at: now, &outbox)
+        expect(PeersCore.query, .query, on: id, at: now)
+    }
+
+    package mutating func told(_ id: ConnectionID, version: UInt64) {
+        sessions[id]?.toldVersion = version
     }
 
     package mutating func closed(_ id: ConnectionID) {
@@ -169,7 +176,7 @@ package struct IdentifyCore: Sendable {
             return
         }
         switch known.role {
-        case .answer, .push:
+        case .push:
             // Nothing may be said to us here.
             violated(id, stream, &outbox)
         case .query, .pushed:
@@ -198,14 +205,14 @@ package struct IdentifyCore: Sendable {
     ) -> OnEnded {
         guard let known = sessions[id]?.streams[stream] else { return .nothing }
         switch known.role {
-        case .answer, .push:
+        case .push:
             forget(id, stream)
             return .nothing
         case .query, .pushed:
             guard let merged = known.merged, let session = sessions[id] else {
                 forget(id, stream)
+                finish(known.role, id, stream, &outbox)
                 if known.role == .query { outbox.stats.identifyFailed += 1 }
-                outbox.append(.closeWriting(id, stream))
                 return .nothing
             }
             guard let result = check(merged, session, isPush: known.role == .pushed, known: record) else {
@@ -213,14 +220,14 @@ package struct IdentifyCore: Sendable {
                 return .nothing
             }
             forget(id, stream)
-            outbox.append(.closeWriting(id, stream))
+            finish(known.role, id, stream, &outbox)
             if known.role == .query {
                 outbox.stats.identifyReceived += 1
             } else {
                 outbox.stats.pushesReceived += 1
             }
             sessions[id]?.profile = result.profile
-            // Something changed after the peer asked us and before we knew whether it takes pushes.
+            // Something changed after the connection came up and before we knew whether the peer takes pushes.
             if session.toldVersion != 0, session.toldVersion < version { schedulePush(at: now) }
             return .identified(result.profile, record: result.record)
         }
@@ -255,13 +262,21 @@ package struct IdentifyCore: Sendable {
 
     // MARK: Private parts: our streams
 
-    private mutating func open(_ role: Role, on id: ConnectionID, at now: Instant, _ outbox: inout PeersOutbox) {
+    private mutating func openPush(on id: ConnectionID, at now: Instant, _ outbox: inout PeersOutbox) {
         let request = RequestID(nextRequest)
         nextRequest += 1
+        expect(request, .push, on: id, at: now)
+        outbox.append(.openStream(id, IdentifyMessage.pushProtocolID, request: request))
+    }
+
+    private mutating func expect(_ request: RequestID, _ role: Role, on id: ConnectionID, at now: Instant) {
         sessions[id]?.opening[request] = role
         timers.set(.opening(id, request), at: now + limits.identifyTimeout)
-        let name = role == .push ? IdentifyMessage.pushProtocolID : IdentifyMessage.protocolID
-        outbox.append(.openStream(id, name, request: request))
+    }
+
+    /// Our side of a stream that the peer has ended; the connection ends that of a query.
+    private func finish(_ role: Role, _ id: ConnectionID, _ stream: StreamID, _ outbox: inout PeersOutbox) {
+        if role != .query { outbox.append(.closeWriting(id, stream)) }
     }
 
     private mutating func openedByUs(
@@ -278,7 +293,7 @@ package struct IdentifyCore: Sendable {
         case .push:
             outbox.stats.pushesSent += 1
             tell(id, stream, &outbox)
-        case .query, .answer, .pushed:
+        case .query, .pushed:
             break
         }
     }
@@ -286,20 +301,11 @@ package struct IdentifyCore: Sendable {
     private mutating func openedByPeer(
         _ id: ConnectionID, _ stream: StreamID, _ name: ProtocolID, at now: Instant, _ outbox: inout PeersOutbox
     ) {
-        let open = sessions[id]?.streams.values.count { $0.role == .answer || $0.role == .pushed } ?? 0
-        guard open < limits.identifyStreamsInboundMax, sessions[id]?.inboundRate.take(at: now) == true else {
-            return violated(id, stream, &outbox)
-        }
-        switch name {
-        case IdentifyMessage.protocolID:
-            add(stream, .answer, to: id, at: now)
-            outbox.stats.identifyAnswered += 1
-            tell(id, stream, &outbox)
-        case IdentifyMessage.pushProtocolID:
-            add(stream, .pushed, to: id, at: now)
-        default:
-            violated(id, stream, &outbox)
-        }
+        let open = sessions[id]?.streams.values.count { $0.role == .pushed } ?? 0
+        guard open < limits.identifyStreamsInboundMax, sessions[id]?.inboundRate.take(at: now) == true,
+            name == IdentifyMessage.pushProtocolID
+        else { return violated(id, stream, &outbox) }
+        add(stream, .pushed, to: id, at: now)
     }
 
     private mutating func add(_ stream: StreamID, _ role: Role, to id: ConnectionID, at now: Instant) {
@@ -323,11 +329,11 @@ package struct IdentifyCore: Sendable {
     private mutating func tell(_ id: ConnectionID, _ stream: StreamID, _ outbox: inout PeersOutbox) {
         guard let session = sessions[id] else { return }
         sessions[id]?.toldVersion = version
-        outbox.append(.send(id, stream, ownMessage(observed: session.remote)))
+        outbox.append(.send(id, stream, statement.message(toPeerAt: session.remote)))
         outbox.append(.closeWriting(id, stream))
     }
 
-    private mutating func ownMessage(observed: Multiaddr) -> ByteBuffer {
+    private mutating func ownMessage() -> IdentifyMessage {
         if signedRecord.isEmpty, !listenAddresses.isEmpty {
             let identity = configuration.identity
             let record = PeerRecord(peerID: identity.peerID, sequence: recordSequence, addresses: listenAddresses)
@@ -338,23 +344,24 @@ package struct IdentifyCore: Sendable {
         message.publicKey = configuration.identity.publicKey.protobuf
         message.listenAddresses = listenAddresses
         message.protocols = protocols
-        message.observedAddress = observed.withoutPeerID
         message.protocolVersion = configuration.protocolVersion
         message.agent = configuration.agent
         message.signedRecord = signedRecord.isEmpty ? nil : signedRecord
-        var encoded = message.encoded
         // An embedder may have more protocols than one message holds; the peer asks for the others when it needs them.
-        while encoded.readableBytes > limits.identifySignedBytesMax / 2, !message.protocols.isEmpty {
+        // Each peer's observed address comes on top.
+        let bytesMax = limits.identifySignedBytesMax / 2 - 128
+        while message.encoded.readableBytes > bytesMax, !message.protocols.isEmpty {
             message.protocols.removeLast(max(1, message.protocols.count / 8))
-            encoded = message.encoded
         }
-        return encoded
+        return message
     }
 
     // MARK: Private parts: push
 
-    private mutating func changed(at now: Instant) {
+    private mutating func changed(at now: Instant, _ outbox: inout PeersOutbox) {
         version += 1
+        statement = IdentifyStatement(version: version, ownMessage())
+        outbox.append(.announce(statement))
         schedulePush(at: now)
     }
 
@@ -377,7 +384,7 @@ package struct IdentifyCore: Sendable {
             guard let session = sessions[id], session.toldVersion < version,
                 session.profile?.protocols.contains(IdentifyMessage.pushProtocolID) == true
             else { continue }
-            open(.push, on: id, at: now, &outbox)
+            openPush(on: id, at: now, &outbox)
             touched.append(id)
         }
         if !pushQueue.isEmpty {

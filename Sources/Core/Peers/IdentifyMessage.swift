@@ -91,3 +91,24 @@ package struct IdentifyMessage: Hashable, Sendable {
         do throws(DecodeError) { return try Multiaddr(binary: bytes) } catch { return nil }
     }
 }
+
+/// What this node says of itself to whoever asks: a value that the core replaces, so that connections can answer where
+/// they are asked.
+package struct IdentifyStatement: Sendable {
+    /// Grows with each change.
+    package let version: UInt64
+    private let common: ByteBuffer
+
+    /// - Parameter message: without the observed address, which is each peer's own.
+    package init(version: UInt64, _ message: IdentifyMessage) {
+        self.version = version
+        common = message.encoded
+    }
+
+    /// The message for a peer that is seen at `remote`.
+    package func message(toPeerAt remote: Multiaddr) -> ByteBuffer {
+        var message = common
+        message.writeProtobuf(4, bytes: remote.withoutPeerID.binary)
+        return message
+    }
+}

@@ -30,6 +30,9 @@ package struct NodeLimits: Hashable, Sendable {
     /// Above this many connections those without streams are closed, least valuable first, down to the low water.
     package var connectionsHighWater = 160
     package var connectionsLowWater = 128
+    /// The same for accepted connections alone, so that idle strangers don't keep every place that others could have.
+    package var inboundHighWater = 112
+    package var inboundLowWater = 96
     /// A connection younger than this is not closed for the high water: it had no chance to be useful.
     package var connectionGracePeriod: Duration = .seconds(20)
 
@@ -48,6 +51,9 @@ package struct NodeLimits: Hashable, Sendable {
     /// Connections of one source that break the rules: one per so long on average, a second's worth at first. At it: its
     /// next connections are refused for a moment.
     package var violationPause: Duration = .milliseconds(250)
+    /// A source that was refused for its own count or rate: for this long its sockets are closed as they are accepted,
+    /// unseen. A flood then costs little more than the kernel's part.
+    package var refusalPause: Duration = .milliseconds(100)
     /// Sources whose latest handshakes are counted. At it: the one that was quiet longest is forgotten.
     package var sourcesCountedMax = 4_096
     /// Such sources remembered after their connections are gone. At it: the earliest is forgotten.
@@ -122,6 +128,8 @@ package struct NodeLimits: Hashable, Sendable {
         limits.inboundPerIP6GroupMax = .max
         limits.connectionsHighWater = 8_192
         limits.connectionsLowWater = 8_192
+        limits.inboundHighWater = 8_192
+        limits.inboundLowWater = 8_192
         limits.processorShareMax = .max
         limits.handshakesPerSourceMax = .max
         limits.dialQueueMax = 8_192
@@ -166,8 +174,10 @@ package struct NodeLimits: Hashable, Sendable {
             (connectionsInboundMax <= connectionsMax, "connectionsInboundMax", "must not exceed connectionsMax"),
             (connectionsLowWater <= connectionsHighWater, "connectionsLowWater", "must not exceed the high water"),
             (connectionsHighWater <= connectionsMax, "connectionsHighWater", "must not exceed connectionsMax"),
+            (inboundLowWater <= inboundHighWater, "inboundLowWater", "must not exceed the high water"),
             (identifyPartBytesMax <= identifySignedBytesMax, "identifyPartBytesMax", "must not exceed the signed size"),
             (addressBackoffMin >= .zero, "addressBackoffMin", "must not be negative"),
+            (refusalPause >= .zero, "refusalPause", "must not be negative"),
             (addressBackoffMin <= addressBackoffMax, "addressBackoffMin", "must not exceed addressBackoffMax"),
             (recordBytesMax <= recordBytesTotalMax, "recordBytesMax", "must not exceed recordBytesTotalMax"),
         ]

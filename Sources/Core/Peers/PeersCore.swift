@@ -18,8 +18,11 @@ package import TuttiIdentity
 /// - a peer has at most `connectionsPerPeerMax` connections in use, and exactly one of them is preferred;
 /// - effects name only connections and streams that were reported and not yet reported closed.
 package struct PeersCore: Sendable {
-    /// Protocols whose streams come here: whole messages, see `PeersInput.message`.
+    /// Protocols that this node always speaks. Streams of pushes come here: whole messages, see `PeersInput.message`.
+    /// Who asks by identify is answered at the socket, with the last `.announce`.
     package static let protocols: [ProtocolID] = [IdentifyMessage.protocolID, IdentifyMessage.pushProtocolID]
+    /// The stream of identify that each connection opens as soon as it is up, as if asked for under this number.
+    package static let query = RequestID(1 << 63)
     /// The largest message of each of them.
     package static let messageBytesMax = 8 * 1_024
 
@@ -47,7 +50,7 @@ package struct PeersCore: Sendable {
         identify = IdentifyCore(configuration: configuration)
         store = PeerStore(limits: configuration.limits)
         refusalEvents = TokenBucket(interval: .milliseconds(100), burst: 10, at: now)
-        identify.protocolsChanged([], at: now)
+        identify.protocolsChanged([], at: now, &outbox)
     }
 
     // MARK: Reading
@@ -83,7 +86,7 @@ package struct PeersCore: Sendable {
         case .listening(let addresses):
             listening(addresses, at: now)
         case .protocolsChanged(let names):
-            identify.protocolsChanged(names, at: now)
+            identify.protocolsChanged(names, at: now, &outbox)
         case .dialRequested(let id, let peer, let addresses, let deadline):
             dialRequested(id, peer: peer, addresses, deadline: deadline, at: now)
         case .dialCancelled(let id):
@@ -94,6 +97,8 @@ package struct PeersCore: Sendable {
             accepted(id, remote: remote, at: now)
         case .established(let id, let establishment, let direction, let remote):
             established(id, establishment, direction, remote: remote, at: now)
+        case .told(let id, let version):
+            identify.told(id, version: version)
         case .dialFailed(let id, let reason):
             if let wrong = dials.failed(id, reason, at: now, &outbox) {
                 store.forget(wrong.address, of: wrong.expected)
@@ -204,7 +209,7 @@ package struct PeersCore: Sendable {
         for address in addresses {
             if case .local(let block) = address.withoutPeerID.kind.scope { dials.localBlocks.insert(block) }
         }
-        identify.listening(addresses, at: now)
+        identify.listening(addresses, at: now, &outbox)
         outbox.append(.emit(.listening(addresses)))
     }
 
@@ -217,16 +222,18 @@ package struct PeersCore: Sendable {
 
     private mutating func accepted(_ id: ConnectionID, remote: Multiaddr, at now: Instant) {
         let room = dials.connectionRoom - dials.activeCount
-        let refusal: StaticText? =
+        let refusal: AdmissionGate.Refusal? =
             configuration.gate(.inbound, remote, nil)
-            ? gate.accept(id, remote: remote, connectionRoom: room, at: now) : "refused by the gate"
+            ? gate.accept(id, remote: remote, connectionRoom: room, at: now)
+            : AdmissionGate.Refusal(reason: "refused by the gate", isOfSource: false)
         guard let refusal else {
             outbox.stats.inboundAdmitted += 1
             return outbox.append(.admit(id))
         }
         outbox.stats.inboundRefused += 1
-        outbox.append(.close(id))
-        if refusalEvents.take(at: now) { outbox.append(.emit(.inboundRefused(remote: remote, reason: refusal))) }
+        outbox.append(.refuse(id, sourceUntil: refusal.isOfSource ? now + limits.refusalPause : now))
+        guard refusalEvents.take(at: now) else { return }
+        outbox.append(.emit(.inboundRefused(remote: remote, reason: refusal.reason)))
     }
 
     private mutating func established(
@@ -265,6 +272,10 @@ package struct PeersCore: Sendable {
     ) {
         let peer = establishment.peer
         outbox.stats.connectionsEstablished += 1
+        if let replaced = table.replaced(by: direction, to: peer) {
+            outbox.stats.connectionsSurplus += 1
+            close(replaced, at: now)
+        }
         let added = table.add(id, peer: peer, direction: direction, remote: remote, at: now)
         if added.isRefused {
             outbox.stats.connectionsSurplus += 1
@@ -275,7 +286,7 @@ package struct PeersCore: Sendable {
             outbox.append(.emit(.peerConnected(peer, id)))
         }
         if added.preferredChanged { outbox.append(.emit(.connectionPreferred(peer, id))) }
-        identify.established(id, establishment, remote: remote, at: now, &outbox)
+        identify.established(id, establishment, remote: remote, at: now)
         countOwnStreams(id, at: now)
         if table.wantsTrim { trim(at: now) }
     }

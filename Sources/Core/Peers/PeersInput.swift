@@ -18,13 +18,17 @@ package enum PeersInput: Sendable {
     case resolved(ConnectionID, [Multiaddr])
     /// A socket was accepted and waits for `.admit` or `.close`. Its id is even, those of our dials are odd.
     case accepted(ConnectionID, remote: Multiaddr)
+    ///
+    /// It opens the query of identify by itself (`PeersCore.query`), so that it needn't wait to be told.
     case established(ConnectionID, Establishment, Direction, remote: Multiaddr)
+    /// What the connection says of us when it is asked, until the next `.announce`.
+    case told(ConnectionID, version: UInt64)
     /// An attempt that never became a connection.
     case dialFailed(ConnectionID, CloseReason)
     case closed(ConnectionID, CloseReason)
     /// How many streams other than PeersCore's own the connection carries now.
     case streamsInUse(ConnectionID, count: Int)
-    /// Streams of protocols that PeersCore owns (`PeersCore.protocols`). `request` is the one given in `.openStream`.
+    /// Streams of protocols that PeersCore owns, and the query. `request` is the one given in `.openStream`.
     case streamOpened(ConnectionID, StreamID, ProtocolID, Direction, request: RequestID?)
     case message(ConnectionID, StreamID, ByteBuffer)
     case streamEnded(ConnectionID, StreamID)
@@ -51,6 +55,9 @@ package enum PeersEffect: Sendable {
     /// Look up a `/dns…` address; the id is for the answer only.
     case resolve(ConnectionID, Multiaddr)
     case admit(ConnectionID)
+    /// Ends an accepted socket unread. Until that instant, further ones of its source (an IPv4 address, an IPv6 /56) may be
+    /// closed without asking.
+    case refuse(ConnectionID, sourceUntil: Instant)
     case close(ConnectionID)
     case openStream(ConnectionID, ProtocolID, request: RequestID)
     /// One whole message; the driver puts the varint length before it.
@@ -60,6 +67,8 @@ package enum PeersEffect: Sendable {
     /// Answers to `.dialRequested`, exactly one each.
     case dialed(RequestID, ConnectionID, PeerID)
     case dialRejected(RequestID, DialError)
+    /// What to tell peers that ask who we are, on connections that are up and on later ones.
+    case announce(IdentifyStatement)
     case emit(PeersEvent)
 }
 

@@ -18,7 +18,6 @@ package struct PeersStats: Hashable, Sendable {
     package var connectionsSurplus: UInt64 = 0
     /// Closed to come down to the low water.
     package var connectionsTrimmed: UInt64 = 0
-    package var identifyAnswered: UInt64 = 0
     package var identifyReceived: UInt64 = 0
     package var identifyFailed: UInt64 = 0
     package var pushesSent: UInt64 = 0

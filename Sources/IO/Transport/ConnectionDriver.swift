@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
-import Synchronization
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
@@ -45,18 +44,16 @@ final class ConnectionDriver: @unchecked Sendable {
     let loop: any EventLoop
     let environment: DriverEnvironment
     private let share: LoopShare
-    private let errands = Mutex<[Errand]>([])
+    let errands = ErrandQueue()
 
     private var phase = Phase.new
     private var link: (any ByteLink)?
     /// The core and its streams; nil before admission and after the end.
     private var table: ConnectionStreams?
-    private var tls: TLSEngine?
-    /// TLS has failed: what the core would still say can't be said.
-    private var isMute = false
+    private var tls = ConnectionTLS()
     private var dial: DialPlan?
     private var protocols: ProtocolTable
-    private var hasToldOfStreams = false
+    private var streamUse: StreamUse
 
     // One turn.
     private var isInTurn = false
@@ -72,7 +69,6 @@ final class ConnectionDriver: @unchecked Sendable {
     private var budget: Int
     private var isContinuationQueued = false
     private var timer: DriverTimer?
-    private var armedAt: Instant?
     private var pauses: Pauses = []
     private var pausedUntil = Instant.distantFuture
     private var inbox: InboxMeter?
@@ -93,17 +89,14 @@ final class ConnectionDriver: @unchecked Sendable {
         self.protocols = protocols
         self.dial = dial
         meter = ProcessorMeter(at: .zero)
+        streamUse = StreamUse(freeDelay: environment.limits.streamsFreeDelay)
         budget = environment.limits.turnBytesMax
     }
 
     // MARK: From any thread
 
     func enqueue(_ errand: Errand) {
-        let isFirst = errands.withLock { queue in
-            queue.append(errand)
-            return queue.count == 1
-        }
-        if isFirst { loop.execute { self.runErrands() } }
+        if errands.append(errand) { loop.execute { self.runErrands() } }
     }
 
     // MARK: From the link
@@ -131,11 +124,11 @@ final class ConnectionDriver: @unchecked Sendable {
     func linkReceived(_ bytes: consuming ByteBuffer) {
         guard let table else { return forget(bytes.readableBytes) }
         startTurn()
-        table.readBegan()
-        if tls == nil {
-            table.box.core.receive(bytes, at: now)
-        } else {
+        table.readBegan(bytes.readableBytes, at: now)
+        if tls.takesBytes {
             receiveThroughTLS(bytes)
+        } else {
+            table.box.core.receive(bytes, at: now)
         }
         drainEffects()
     }
@@ -179,9 +172,8 @@ final class ConnectionDriver: @unchecked Sendable {
             finishTurn()
         case .running, .established:
             startTurn()
-            let wasCut = tls.map { !$0.hasEnded } ?? false
             table?.box.core.transportEnded(
-                failure ?? (wasCut ? "the peer ended the socket without ending TLS" : nil), at: now)
+                failure ?? (tls.isOpenEnded ? "the peer ended the socket without ending TLS" : nil), at: now)
             finishTurn()
         }
     }
@@ -189,11 +181,8 @@ final class ConnectionDriver: @unchecked Sendable {
     // MARK: From the loop
 
     func timerFired() {
-        guard let armed = armedAt else { return }
         let time = currentInstant()
-        // An earlier timer was set after this one; it has done this one's work.
-        guard time >= armed else { return }
-        armedAt = nil
+        guard timer?.takeDue(at: time) == true else { return }
         startTurn()
         if time >= ownDeadline { ownDeadlinePassed() }
         if let table, let next = table.box.core.nextTimeout, time >= next { table.box.core.handleTimeout(at: time) }
@@ -201,13 +190,11 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func runErrands() {
-        var batch: [Errand] = []
-        errands.withLock { swap(&batch, &$0) }
         startTurn()
-        for errand in batch {
+        for errand in errands.take() {
             switch errand {
             case .perform(let commands): for command in commands { perform(command) }
-            case .serve(let pipe): table?.serve(pipe, at: now)
+            case .serve(let pipe): serve(pipe)
             case .open(let request): open(request)
             case .resumeReading: resume(.inbox)
             }
@@ -268,7 +255,7 @@ final class ConnectionDriver: @unchecked Sendable {
     /// One batch of what this turn has brought so far.
     private func deliver() {
         if let table {
-            let (batch, messageBytes) = table.takeEvents()
+            let (batch, messageBytes) = table.takeEvents(at: now)
             if !batch.isEmpty { events.append(contentsOf: batch) }
             if messageBytes > 0 {
                 let meter = inbox ?? InboxMeter(bytesMax: environment.limits.inboxBytesMax)
@@ -315,11 +302,11 @@ final class ConnectionDriver: @unchecked Sendable {
         var chunk = share.take()
         _ = table.box.core.produce(into: &chunk, bytesMax: bytesMax, at: now)
         let count = chunk.readableBytes
-        if count == 0 || isMute {
+        if count == 0 || tls.hasFailed {
             share.putBack(chunk)
             return count
         }
-        if let tls {
+        if tls.takesBytes {
             var sealed = ByteBuffer()
             do throws(ConnectionViolation) {
                 try tls.seal(&chunk, into: &sealed)
@@ -330,7 +317,6 @@ final class ConnectionDriver: @unchecked Sendable {
                     link.flush()
                 }
             } catch {
-                isMute = true
                 table.box.core.tlsFailed(error, at: now)
             }
         } else if count <= environment.limits.chunkBytesMax / 4 {
@@ -347,9 +333,10 @@ final class ConnectionDriver: @unchecked Sendable {
     }
 
     private func tellStreamsInUse() {
-        guard let table, case .established = phase, (table.applicationCount > 0) != hasToldOfStreams else { return }
-        hasToldOfStreams.toggle()
-        events.append(.streamsInUse(id, count: table.applicationCount))
+        guard let table, case .established = phase,
+            let count = streamUse.counted(table.applicationCount, at: now)
+        else { return }
+        events.append(.streamsInUse(id, count: count))
     }
 
     private func account() {
@@ -367,8 +354,7 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private var ownDeadline: Instant {
         switch phase {
-        case .awaitingAdmission(let until): until
-        case .lingering(let until, _): until
+        case .awaitingAdmission(let until), .lingering(let until, _): until
         case .running, .established: pausedUntil
         case .new, .ended: .distantFuture
         }
@@ -383,17 +369,13 @@ final class ConnectionDriver: @unchecked Sendable {
         }
     }
 
-    /// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
-    /// cancellation.
     private func arm() {
-        let next = min(table?.box.core.nextTimeout ?? .distantFuture, ownDeadline)
-        guard next < armedAt ?? .distantFuture else { return }
+        var next = ownDeadline
+        if let table { next = min(next, table.nextTimeout, streamUse.deadline) }
+        guard next < .distantFuture else { return }
         let timer = self.timer ?? DriverTimer(self)
         self.timer = timer
-        armedAt = next
-        // Fails only when the loop has shut down, and then nothing waits any more.
-        _ = try? loop.scheduleCallback(
-            at: .uptimeNanoseconds(UInt64(clamping: next.nanoseconds)), handler: timer)
+        timer.arm(for: next, on: loop)
     }
 
     private func pause(_ reason: Pauses) {
@@ -433,6 +415,7 @@ final class ConnectionDriver: @unchecked Sendable {
     private func close(_ reason: CloseReason) {
         guard closing == nil else { return }
         closing = reason
+        errands.ended(reason)
         deliver()
         table?.connectionClosed(reason)
         switch phase {
@@ -450,13 +433,10 @@ final class ConnectionDriver: @unchecked Sendable {
         inbox?.forget()
         guard let link, table != nil else { return end(reason) }
         if case .timeout = reason { return end(reason) }
-        if let tls {
-            var goodbye = ByteBuffer()
-            tls.closeNotify(into: &goodbye)
-            if goodbye.readableBytes > 0 { link.write(goodbye) }
-        }
+        var goodbye = ByteBuffer()
+        tls.end(into: &goodbye)
+        if goodbye.readableBytes > 0 { link.write(goodbye) }
         table = nil
-        tls = nil
         dial = nil
         phase = .lingering(until: now + environment.limits.lingerTimeout, reason)
         link.finishWriting()
@@ -466,11 +446,10 @@ final class ConnectionDriver: @unchecked Sendable {
     private func end(_ reason: CloseReason) {
         phase = .ended(reason)
         table = nil
-        tls = nil
+        tls = ConnectionTLS()
         dial = nil
         timer?.driver = nil
         timer = nil
-        armedAt = nil
         let last = link
         link = nil
         last?.close()
@@ -478,28 +457,21 @@ final class ConnectionDriver: @unchecked Sendable {
 
     // MARK: TLS
 
-    private func startTLS(_ leftover: ByteBuffer) {
-        guard let link, let table else { return }
-        // The agreement on TLS goes out in the clear, before TLS's own first bytes.
+    private func startTLS(_ table: ConnectionStreams) {
+        guard let link else { return }
+        // The negotiation goes out in the clear, before TLS's own first bytes.
         while produceChunk(table, to: link, bytesMax: environment.limits.chunkBytesMax) > 0 {}
-        do {
-            let engine = try TLSEngine(context: environment.tls, direction: direction, expectedPeer: dial?.expected)
-            tls = engine
-            if direction == .outbound {
-                var hello = ByteBuffer()
-                try engine.start(into: &hello)
-                writeRaw(hello)
-            }
+        var hello = ByteBuffer()
+        do throws(ConnectionViolation) {
+            try tls.start(environment.tls, direction, expectedPeer: dial?.expected, into: &hello)
+            writeRaw(hello)
         } catch {
-            isMute = true
-            table.box.core.tlsFailed(error as? ConnectionViolation ?? .tls("TLS could not be set up"), at: now)
-            return
+            table.box.core.tlsFailed(error, at: now)
         }
-        if leftover.readableBytes > 0 { receiveThroughTLS(leftover) }
     }
 
     private func receiveThroughTLS(_ bytes: consuming ByteBuffer) {
-        guard let tls, let table, !isMute else { return }
+        guard let table, bytes.readableBytes > 0 else { return }
         var plaintext = environment.readBuffers.take(capacity: bytes.readableBytes) ?? ByteBuffer()
         var output = ByteBuffer()
         do throws(ConnectionViolation) {
@@ -515,7 +487,6 @@ final class ConnectionDriver: @unchecked Sendable {
             if case .endedByPeer = progress { table.box.core.transportEnded(nil, at: now) }
         } catch {
             writeRaw(output)
-            isMute = true
             table.box.core.tlsFailed(error, at: now)
         }
     }
@@ -532,6 +503,10 @@ final class ConnectionDriver: @unchecked Sendable {
         switch command {
         case .admit:
             if case .awaitingAdmission = phase, closing == nil { begin() }
+        case .refuse(let until):
+            // Also when the peer has left already: who comes and goes is a flood as well.
+            environment.door.shut(for: remote, until: until, at: now)
+            if case .awaitingAdmission = phase { close(.local) }
         case .close:
             switch phase {
             case .awaitingAdmission: close(.local)
@@ -540,7 +515,7 @@ final class ConnectionDriver: @unchecked Sendable {
             }
         case .openStream(let name, let request):
             guard let table else { return events.append(.openFailed(id, request: request)) }
-            table.openForCore(name, request: request, at: now)
+            table.openForCore(name, request: request, messageBytesMax: nil, at: now)
         case .send(let stream, let message):
             sentSinceCount += table?.send(message, on: stream, at: now) ?? 0
             pauseIfUnread()
@@ -550,6 +525,13 @@ final class ConnectionDriver: @unchecked Sendable {
             protocols = replacement
             table?.protocols = replacement
             table?.box.core.setProtocols(replacement.names)
+        }
+    }
+
+    private func serve(_ pipe: StreamPipe) {
+        switch phase {
+        case .lingering(_, let reason), .ended(let reason): pipe.missedConnection(reason)
+        case .new, .awaitingAdmission, .running, .established: table?.serve(pipe, at: now)
         }
     }
 
@@ -576,13 +558,18 @@ final class ConnectionDriver: @unchecked Sendable {
 
     private func handle(_ effect: ConnectionEffect, _ table: ConnectionStreams) {
         switch effect {
-        case .startTLS(let leftover): startTLS(leftover)
+        case .startTLS: startTLS(table)
+        case .tlsAgreed(let leftover):
+            tls.agreed()
+            receiveThroughTLS(leftover)
         case .established(let establishment):
             phase = .established
             table.peer = establishment.peer
+            errands.established(establishment.peer)
             dial = nil
             if direction == .outbound { environment.dials.ended(id) }
             events.append(.established(ConnectionHandle(self), establishment, direction))
+            table.query(at: now)
         case .streamOpened(let stream, let name, .inbound): table.accept(stream, name, at: now)
         case .streamOpened(let stream, let name, .outbound): table.opened(stream, name)
         case .streamData(let stream, let bytes): table.received(bytes, on: stream, at: now)

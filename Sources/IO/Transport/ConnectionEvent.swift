@@ -2,12 +2,15 @@
 package import NIOCore
 package import TuttiBase
 package import TuttiConnection
+package import TuttiPeers
 
 /// What connections tell the node: one batch per connection and read, in one hop.
 package enum ConnectionEvent: Sendable {
     /// A socket was accepted; nothing is read before `admit()`.
     case accepted(ConnectionHandle)
     case established(ConnectionHandle, Establishment, Direction)
+    /// Right behind `.established`: the table that the connection answers by, and the statement in it (0: none).
+    case answering(ConnectionID, tableRevision: UInt64, statementVersion: UInt64)
     case dialFailed(ConnectionID, CloseReason)
     case closed(ConnectionID, CloseReason)
     /// A stream of a protocol that a core owns (`StreamOwner.core`).
@@ -41,6 +44,9 @@ package enum StreamOwner: Hashable, Sendable {
     case core(messageBytesMax: Int)
     /// Answered where the bytes arrive: 32 bytes come back (`/ipfs/ping/1.0.0`).
     case ping
+    /// Answered where the stream arrives, with the table's statement (`/ipfs/id/1.0.0`). Each connection is answered once
+    /// per interval, with a burst; over it the stream is reset.
+    case statement(interval: Duration, burst: Int)
     case application
 }
 
@@ -56,6 +62,22 @@ package struct ProtocolTable: Sendable {
         }
     }
 
+    /// A stream for a core that each connection opens as soon as it is up, in the same flush as its last handshake message.
+    package struct Query: Sendable {
+        package var name: ProtocolID
+        package var request: UInt64
+        package var messageBytesMax: Int
+        package init(name: ProtocolID, request: UInt64, messageBytesMax: Int) {
+            self.name = name
+            self.request = request
+            self.messageBytesMax = messageBytesMax
+        }
+    }
+
+    /// Grows with each replacement.
+    package var revision: UInt64 = 0
+    package var query: Query?
+    package var statement: IdentifyStatement?
     package var entries: [ProtocolID: Entry] {
         didSet { names = entries.keys.sorted() }
     }

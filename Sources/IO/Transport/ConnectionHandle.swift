@@ -30,11 +30,18 @@ package final class ConnectionHandle: Sendable {
         driver?.enqueue(.perform(commands))
     }
 
-    /// An application's stream. With one protocol it is optimistic: writing may start at once, and a refusal shows at
-    /// the first read. With several, it returns when one is agreed.
+    /// An application's stream. With one protocol it is optimistic: it returns at once, the first use opens the stream,
+    /// and what stands in the way (the peer's refusal, `.streamLimit`) shows at the first read. With several, it returns
+    /// when one is agreed.
     /// - Throws: `StreamFailure`, `TransportError` (`.streamLimit`, `.closed`), `CancellationError`.
     package func openStream(_ protocols: [ProtocolID]) async throws -> StreamMailbox {
         guard let driver else { throw TransportError(code: .closed, message: "the connection is closed") }
+        if protocols.count == 1 {
+            let peer = try driver.errands.openPeer()
+            let pipe = StreamPipe(
+                stream: nil, protocolID: protocols[0], driver: driver, limits: driver.environment.configuration.limits)
+            return StreamMailbox(connection: id, peer: peer, pipe: pipe)
+        }
         let request = StreamRequest(protocols)
         return try await withTaskCancellationHandler {
             try await withUnsafeThrowingContinuation { continuation in
@@ -49,6 +56,8 @@ package final class ConnectionHandle: Sendable {
 
 package enum ConnectionCommand: Sendable {
     case admit
+    /// Ends an accepted connection unread, and until then those that its source still opens.
+    case refuse(sourceUntil: Instant)
     case close
     case openStream(ProtocolID, request: UInt64)
     /// One whole message; the varint length is put before it.
@@ -58,7 +67,7 @@ package enum ConnectionCommand: Sendable {
     case setProtocols(ProtocolTable)
 }
 
-/// An application's wish for a stream, answered once.
+/// An application's wish for a stream under one of several protocols, answered once.
 final class StreamRequest: Sendable {
     private enum State {
         case created

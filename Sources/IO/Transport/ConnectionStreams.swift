@@ -19,6 +19,8 @@ final class ConnectionStreams {
     private var entries: [StreamID: StreamEntry] = [:]
     private var grantedWindowBytes = 0
     private(set) var applicationCount = 0
+    /// Made with the first answer.
+    private var statementRate: TokenBucket?
     var protocols: ProtocolTable
     /// Known once the connection is established.
     var peer: PeerID?
@@ -30,6 +32,9 @@ final class ConnectionStreams {
     private var written: [StreamPipe] = []
     /// Numbers the reads, so that a mailbox knows how many read buffers its slices keep alive.
     private var bufferNumber: UInt64 = 0
+    /// Reads whose bytes wait for those of the next, and when they no longer do.
+    private var heldReads = 0
+    private var heldUntil = Instant.distantFuture
 
     init(box: CoreBox, driver: ConnectionDriver, environment: DriverEnvironment, protocols: ProtocolTable) {
         self.box = box
@@ -41,13 +46,29 @@ final class ConnectionStreams {
 
     // MARK: Of the turn
 
-    func readBegan() {
+    /// A read that filled its buffer has more behind it. Waking a reader costs about as much as decrypting 32 KiB, so
+    /// several such reads are handed over at once.
+    func readBegan(_ count: Int, at now: Instant) {
         bufferNumber &+= 1
+        let limits = environment.limits
+        guard count >= limits.readBytesMax, heldReads < limits.heldReadsMax else {
+            heldReads = 0
+            heldUntil = .distantFuture
+            return
+        }
+        if heldReads == 0 { heldUntil = now + limits.heldTimeout }
+        heldReads += 1
     }
 
+    var nextTimeout: Instant { min(box.core.nextTimeout ?? .distantFuture, heldUntil) }
+
     /// Hands arrived bytes to their mailboxes and gives out what is to be told to the node.
-    func takeEvents() -> (events: [ConnectionEvent], messageBytes: Int) {
-        if !touched.isEmpty {
+    func takeEvents(at now: Instant) -> (events: [ConnectionEvent], messageBytes: Int) {
+        if now >= heldUntil {
+            heldReads = 0
+            heldUntil = .distantFuture
+        }
+        if heldReads == 0, !touched.isEmpty {
             for pipe in touched { pipe.publish() }
             touched = []
         }
@@ -61,7 +82,10 @@ final class ConnectionStreams {
     /// After output was produced: writers whose bytes have gone out may go on.
     func settleWriters() {
         guard !written.isEmpty else { return }
-        for pipe in written { pipe.settle(queuedBytes: box.core.queuedBytes(on: pipe.stream)) }
+        for pipe in written {
+            guard let stream = pipe.stream else { continue }
+            pipe.settle(queuedBytes: box.core.queuedBytes(on: stream))
+        }
         written = []
     }
 
@@ -74,13 +98,24 @@ final class ConnectionStreams {
 
     // MARK: What owners ask for
 
-    func openForCore(_ name: ProtocolID, request: UInt64, at now: Instant) {
+    /// The connection is up: asks what the node wants to know of each peer.
+    func query(at now: Instant) {
+        events.append(
+            .answering(
+                connection, tableRevision: protocols.revision, statementVersion: protocols.statement?.version ?? 0))
+        guard let query = protocols.query else { return }
+        openForCore(query.name, request: query.request, messageBytesMax: query.messageBytesMax, at: now)
+    }
+
+    func openForCore(_ name: ProtocolID, request: UInt64, messageBytesMax: Int?, at now: Instant) {
         guard let stream = box.core.openStream([name], at: now) else {
             events.append(.openFailed(connection, request: request))
             return
         }
         let bytesMax: Int
-        if case .core(let limit) = protocols.entries[name]?.owner {
+        if let messageBytesMax {
+            bytesMax = messageBytesMax
+        } else if case .core(let limit) = protocols.entries[name]?.owner {
             bytesMax = limit
         } else {
             bytesMax = environment.limits.messageBytesMax
@@ -91,27 +126,26 @@ final class ConnectionStreams {
 
     func open(_ request: StreamRequest, at now: Instant) {
         guard request.isWanted else { return }
-        guard let peer else {
-            return request.fail(TransportError(code: .closed, message: "the connection is not established"))
-        }
-        var opened = box.core.openStream(request.protocols, at: now)
+        guard let stream = openForApplication(request.protocols, at: now) else { return request.fail(openFailure) }
+        entries[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
+    }
+
+    private func openForApplication(_ protocols: [ProtocolID], at now: Instant) -> StreamID? {
+        var opened = box.core.openStream(protocols, at: now)
         if opened == nil, let oldest = oldestAbandoned {
             // Peers exist that never end their direction; streams that nobody waits for must not hold up new ones.
             reset(oldest, at: now)
-            opened = box.core.openStream(request.protocols, at: now)
+            opened = box.core.openStream(protocols, at: now)
         }
-        guard let stream = opened else {
-            let message = "the connection has as many open streams as it may: close some, or wait"
-            return request.fail(TransportError(code: .streamLimit, message: message))
-        }
-        applicationCount += 1
-        guard request.protocols.count == 1, let name = request.protocols.first else {
-            entries[stream] = StreamEntry(owner: .choosing(request), protocolID: "", direction: .outbound)
-            return
-        }
-        let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
-        entries[stream] = StreamEntry(owner: .application(pipe), protocolID: name, direction: .outbound)
-        request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
+        if opened != nil { applicationCount += 1 }
+        return opened
+    }
+
+    private var openFailure: any Error {
+        // Closed in this very turn, of which the table has not heard yet: that was our own doing.
+        guard !box.core.isClosed else { return StreamFailure(.connectionClosed(.local)) }
+        let message = "the connection has as many open streams as it may: close some, or wait"
+        return TransportError(code: .streamLimit, message: message)
     }
 
     /// Of our streams, the one that its owner let go of first. Looked for only at the limit.
@@ -137,14 +171,19 @@ final class ConnectionStreams {
         forget(stream)
     }
 
-    /// What a mailbox wants.
+    /// What a mailbox wants. The first time, one of ours wants its stream opened.
     func serve(_ pipe: StreamPipe, at now: Instant) {
         let work = pipe.takeWork()
-        let stream = pipe.stream
-        guard entries[stream] != nil else { return }
+        if pipe.stream == nil, !work.resets {
+            guard let stream = openForApplication([pipe.protocolID], at: now) else { return pipe.fail(openFailure) }
+            pipe.opened(as: stream)
+            entries[stream] = StreamEntry(
+                owner: .application(pipe), protocolID: pipe.protocolID, direction: .outbound)
+        }
+        guard let stream = pipe.stream, entries[stream] != nil else { return }
         if work.resets {
             reset(stream, at: now)
-            return pipe.fail(.reset)
+            return pipe.fail(StreamFailure(.reset))
         }
         if work.consumed > 0 { box.core.consumed(work.consumed, on: stream, at: now) }
         for bytes in work.outgoing { box.core.send(bytes, on: stream, at: now) }
@@ -167,14 +206,32 @@ final class ConnectionStreams {
             events.append(.streamOpened(connection, stream, name, .inbound, request: nil))
         case .ping:
             owner = .ping(PingEcho())
+        case .statement(let interval, let burst):
+            return answer(stream, name, interval: interval, burst: burst, at: now)
         case .application:
-            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            let pipe = makePipe(stream, name)
             owner = .application(pipe)
             applicationCount += 1
-            let mailbox = StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe)
+            let mailbox = StreamMailbox(connection: connection, peer: peer, pipe: pipe)
             events.append(.streamArrived(connection, mailbox))
         }
         entries[stream] = StreamEntry(owner: owner, protocolID: name, direction: .inbound)
+    }
+
+    private func makePipe(_ stream: StreamID, _ name: ProtocolID) -> StreamPipe {
+        StreamPipe(
+            stream: stream, protocolID: name, driver: driver, limits: environment.configuration.limits)
+    }
+
+    /// One message, and the end of our side.
+    private func answer(_ stream: StreamID, _ name: ProtocolID, interval: Duration, burst: Int, at now: Instant) {
+        var rate = statementRate ?? TokenBucket(interval: interval, burst: burst, at: now)
+        let mayAnswer = rate.take(at: now)
+        statementRate = rate
+        guard mayAnswer, let statement = protocols.statement else { return box.core.reset(stream, at: now) }
+        entries[stream] = StreamEntry(owner: .answered, protocolID: name, direction: .inbound)
+        _ = send(statement.message(toPeerAt: driver.remote), on: stream, at: now)
+        box.core.closeWriting(stream, at: now)
     }
 
     private func hasRoom(for name: ProtocolID, _ inboundMax: Int) -> Bool {
@@ -192,12 +249,12 @@ final class ConnectionStreams {
             entries[stream]?.owner = .core(MessageReader(bytesMax: bytesMax))
             events.append(.streamOpened(connection, stream, name, .outbound, request: request))
         case .choosing(let request):
-            let pipe = StreamPipe(stream: stream, driver: driver, limits: environment.configuration.limits)
+            let pipe = makePipe(stream, name)
             entries[stream]?.owner = .application(pipe)
             entries[stream]?.protocolID = name
             // When nobody waits any more, the mailbox is let go of at once, and that resets the stream.
-            request.succeed(StreamMailbox(connection: connection, peer: peer, protocolID: name, pipe: pipe))
-        case .application, .abandoned, .core, .ping:
+            request.succeed(StreamMailbox(connection: connection, peer: peer, pipe: pipe))
+        case .application, .abandoned, .answered, .core, .ping:
             break
         }
     }
@@ -209,7 +266,7 @@ final class ConnectionStreams {
         case .application(let pipe):
             let isFirst = pipe.collect(bytes, ofBuffer: bufferNumber, heldMax: environment.limits.heldBuffersMax)
             if isFirst { touched.append(pipe) }
-        case .abandoned:
+        case .abandoned, .answered:
             reset(stream, at: now)
         case .core(let reader):
             do throws(DecodeError) {
@@ -242,13 +299,20 @@ final class ConnectionStreams {
         case .core(let reader):
             if reader.isBetweenMessages {
                 events.append(.streamEnded(connection, stream))
+                if isQuery(stream) { box.core.closeWriting(stream, at: now) }
             } else {
                 reset(stream, at: now)
                 events.append(.streamFailed(connection, stream, .negotiation(.truncated("message"))))
             }
         case .ping: box.core.closeWriting(stream, at: now)
-        case .abandoned, .opening, .choosing: break
+        case .abandoned, .answered, .opening, .choosing: break
         }
+    }
+
+    /// Nothing is left to say where a peer has answered a query.
+    private func isQuery(_ stream: StreamID) -> Bool {
+        guard let entry = entries[stream], entry.direction == .outbound else { return false }
+        return entry.protocolID == protocols.query?.name
     }
 
     func drained(_ stream: StreamID) {
@@ -266,11 +330,11 @@ final class ConnectionStreams {
         guard let owner = entries[stream]?.owner else { return }
         forget(stream)
         switch owner {
-        case .application(let pipe): pipe.fail(fault)
+        case .application(let pipe): pipe.fail(StreamFailure(fault))
         case .choosing(let request): request.fail(StreamFailure(fault))
         case .opening(let request, _): events.append(.openFailed(connection, request: request))
         case .core: events.append(.streamFailed(connection, stream, fault))
-        case .abandoned, .ping: break
+        case .abandoned, .answered, .ping: break
         }
     }
 
@@ -294,9 +358,9 @@ final class ConnectionStreams {
         applicationCount = 0
         for entry in last.values {
             switch entry.owner {
-            case .application(let pipe): pipe.fail(.connectionClosed(reason))
+            case .application(let pipe): pipe.fail(StreamFailure(.connectionClosed(reason)))
             case .choosing(let request): request.fail(StreamFailure(.connectionClosed(reason)))
-            case .abandoned, .opening, .core, .ping: break
+            case .abandoned, .answered, .opening, .core, .ping: break
             }
         }
         environment.windows.give(grantedWindowBytes)

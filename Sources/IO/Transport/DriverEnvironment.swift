@@ -14,6 +14,7 @@ final class DriverEnvironment: Sendable {
     let tls: TLSContext
     let keySource: KeySource
     let dials: DialTable
+    let door: Door
     let readBuffers: ReadBuffers
 
     init(
@@ -31,6 +32,7 @@ final class DriverEnvironment: Sendable {
         self.tls = tls
         self.keySource = keySource
         dials = DialTable()
+        door = Door(sourcesMax: limits.sourcesShutMax)
         readBuffers = ReadBuffers()
     }
 }
@@ -42,22 +44,32 @@ struct DialPlan {
     let deadline: Instant
 }
 
-/// Asked of a connection from other threads.
-enum Errand {
-    case perform([ConnectionCommand])
-    case serve(StreamPipe)
-    case open(StreamRequest)
-    case resumeReading
-}
-
 /// What the event loop's timer holds on to, so that it doesn't keep a closed connection alive.
+///
+/// One timer at a time unless an earlier one is needed: a late one that finds nothing to do costs less than its
+/// cancellation.
 ///
 /// `@unchecked Sendable`: used on the connection's loop only.
 final class DriverTimer: NIOScheduledCallbackHandler, @unchecked Sendable {
     var driver: ConnectionDriver?
+    private var armedAt: Instant?
 
     init(_ driver: ConnectionDriver) {
         self.driver = driver
+    }
+
+    func arm(for next: Instant, on loop: any EventLoop) {
+        guard next < armedAt ?? .distantFuture else { return }
+        armedAt = next
+        // Fails only when the loop has shut down, and then nothing waits any more.
+        _ = try? loop.scheduleCallback(at: .uptimeNanoseconds(UInt64(clamping: next.nanoseconds)), handler: self)
+    }
+
+    /// False when an earlier timer was set after the one that fired, and has done its work.
+    func takeDue(at time: Instant) -> Bool {
+        guard let armed = armedAt, time >= armed else { return false }
+        armedAt = nil
+        return true
     }
 
     func handleScheduledCallback(eventLoop: some EventLoop) {

@@ -8,13 +8,18 @@ import NIOCore
 /// allocation and stays in the cache; idle connections hold no buffer at all.
 ///
 /// NIO runs tasks until none is due before it looks at its sockets again. Connections that continued by tasks of their
-/// own would keep each other due, and starve every socket. So one round gives each that waits one turn, and the next
-/// round is due only after the sockets were looked at.
+/// own would keep each other due, and starve every socket. So a round gives each that waits one turn, rounds follow each
+/// other for a short time, and the next is due only after the sockets were looked at. That look needs the loop's timer,
+/// which costs more than sealing 64 KiB: too much after each turn of a single busy connection.
 ///
 /// `@unchecked Sendable`: used on its loop only.
 final class LoopShare: NIOScheduledCallbackHandler, @unchecked Sendable {
     /// Longer than NIO takes from the end of a round to its next look at what is due.
     private static let pause: TimeAmount = .microseconds(5)
+    /// No round begins later than this after the first since the sockets were looked at; about four turns of bulk.
+    private static let roundsTimeMax: TimeAmount = .microseconds(400)
+    /// Rounds between two looks, where time stands still.
+    private static let roundsMax = 8
 
     private var buffer = ByteBuffer()
     private var waiting: [ConnectionDriver] = []
@@ -46,10 +51,15 @@ final class LoopShare: NIOScheduledCallbackHandler, @unchecked Sendable {
     }
 
     func handleScheduledCallback(eventLoop: some EventLoop) {
-        var round: [ConnectionDriver] = []
-        swap(&round, &waiting)
+        let end = eventLoop.now + Self.roundsTimeMax
+        var count = 0
         isInRound = true
-        for driver in round { driver.continueOutput() }
+        repeat {
+            var round: [ConnectionDriver] = []
+            swap(&round, &waiting)
+            for driver in round { driver.continueOutput() }
+            count += 1
+        } while !waiting.isEmpty && count < Self.roundsMax && eventLoop.now < end
         isInRound = false
         if let next = waiting.first { arm(next.loop) }
     }

@@ -10,6 +10,8 @@ struct StreamEntry {
         case opening(request: UInt64, messageBytesMax: Int)
         case core(MessageReader)
         case ping(PingEcho)
+        /// It has our statement, and its other direction is the peer's to end.
+        case answered
         /// An application asked for it with several protocols; nobody knows yet which one it is.
         case choosing(StreamRequest)
         case application(StreamPipe)
@@ -25,7 +27,7 @@ struct StreamEntry {
     var isApplication: Bool {
         switch owner {
         case .application, .abandoned, .choosing: true
-        case .opening, .core, .ping: false
+        case .opening, .core, .ping, .answered: false
         }
     }
 }

@@ -10,18 +10,24 @@ import TuttiConnection
 /// all of it at once. Whoever finds nothing waits on a continuation that the other side resumes, after the lock. The
 /// mailbox may be let go of while the connection lives; the pipe then asks the loop to reset the stream.
 ///
+/// A pipe of ours may be there before its stream. Then the first write, read or half-close asks the loop for both in one:
+/// what was written by then leaves in the packet that opens the stream. Let go of before, it has asked for nothing.
+///
 /// Bounded by the stream's receive window on the one side and by `highWater` plus one write on the other.
 final class StreamPipe: Sendable {
     private struct State {
         /// Nil once the stream is over: nothing can be asked of the connection any more.
         var driver: ConnectionDriver?
+        /// The loop has been asked for something, and has taken it up.
+        var isBegun: Bool
+        var isTaken: Bool
         var isQueued = false
 
         var arrived: [ByteBuffer] = []
         var arrivedBytes = 0
         var creditable = 0
         var hasEnded = false
-        var fault: StreamFault?
+        var failure: (any Error)?
         var reader: UnsafeContinuation<Void, Never>?
 
         var outgoing: [ByteBuffer] = []
@@ -47,18 +53,20 @@ final class StreamPipe: Sendable {
     enum Read {
         case bytes([ByteBuffer])
         case ended
-        case failed(StreamFault)
+        case failed(any Error)
         case busy
         case wait
     }
 
     enum Write {
         case taken
-        case failed(StreamFault)
+        case failed(any Error)
         case wait
     }
 
-    let stream: StreamID
+    let protocolID: ProtocolID
+    /// Nil before the stream is opened. Guard: touched on the connection's loop only.
+    private(set) nonisolated(unsafe) var stream: StreamID?
     private let highWater: Int
     /// Consumed bytes that are worth a hop: a quarter of the smallest window, so that the peer never runs dry.
     private let creditBytes: Int
@@ -69,14 +77,21 @@ final class StreamPipe: Sendable {
     private nonisolated(unsafe) var heldBuffers = 0
     private nonisolated(unsafe) var lastBuffer: UInt64 = 0
 
-    init(stream: StreamID, driver: ConnectionDriver, limits: ConnectionLimits) {
+    /// - Parameter stream: nil for one that is to be opened at its first use.
+    init(stream: StreamID?, protocolID: ProtocolID, driver: ConnectionDriver, limits: ConnectionLimits) {
         self.stream = stream
+        self.protocolID = protocolID
         highWater = limits.sendQueueHighWater
         creditBytes = max(1, limits.streamWindowInitial / 4)
-        state = Mutex(State(driver: driver))
+        state = Mutex(State(driver: driver, isBegun: stream != nil, isTaken: stream != nil))
     }
 
     // MARK: On the connection's loop
+
+    func opened(as stream: StreamID) {
+        assert(self.stream == nil, "a stream is opened once")
+        self.stream = stream
+    }
 
     /// True for the first slice since the last `publish`.
     /// - Parameter buffer: numbers the read that the slice came from.
@@ -139,10 +154,14 @@ final class StreamPipe: Sendable {
         for writer in writers { writer.resume() }
     }
 
-    func fail(_ fault: StreamFault) {
+    func fail(_ failure: any Error) {
         publish()
+        conclude(failure)
+    }
+
+    private func conclude(_ failure: any Error) {
         let (reader, writers) = state.withLock { state in
-            if state.fault == nil { state.fault = fault }
+            if state.failure == nil { state.failure = failure }
             state.driver = nil
             state.outgoing = []
             state.outgoingBytes = 0
@@ -159,6 +178,7 @@ final class StreamPipe: Sendable {
     func takeWork() -> Work {
         state.withLock { state in
             state.isQueued = false
+            state.isTaken = true
             var work = Work()
             swap(&work.outgoing, &state.outgoing)
             state.bytesInCore += state.outgoingBytes
@@ -197,8 +217,9 @@ final class StreamPipe: Sendable {
                 if state.creditable >= creditBytes { woken = Self.queue(&state) }
                 return .bytes(batch)
             }
-            if let fault = state.fault { return .failed(fault) }
+            if let failure = state.failure { return .failed(failure) }
             if state.hasEnded { return .ended }
+            if !state.isBegun { woken = Self.queue(&state) }
             return state.reader == nil ? .wait : .busy
         }
         woken?.enqueue(.serve(self))
@@ -208,7 +229,7 @@ final class StreamPipe: Sendable {
     /// Resumes when `read` has something to say.
     func waitForRead(_ continuation: UnsafeContinuation<Void, Never>) {
         let isReady = state.withLock { state in
-            guard state.arrived.isEmpty, state.fault == nil, !state.hasEnded, state.reader == nil else { return true }
+            guard state.arrived.isEmpty, state.failure == nil, !state.hasEnded, state.reader == nil else { return true }
             state.reader = continuation
             return false
         }
@@ -218,8 +239,8 @@ final class StreamPipe: Sendable {
     func write(_ bytes: ByteBuffer) -> Write {
         var woken: ConnectionDriver?
         let result = state.withLock { state -> Write in
-            if let fault = state.fault { return .failed(fault) }
-            guard !state.isWritingClosed else { return .failed(.reset) }
+            if let failure = state.failure { return .failed(failure) }
+            guard !state.isWritingClosed else { return .failed(StreamFailure(.reset)) }
             guard bytes.readableBytes > 0 else { return .taken }
             state.outgoing.append(bytes)
             state.outgoingBytes += bytes.readableBytes
@@ -233,7 +254,7 @@ final class StreamPipe: Sendable {
     /// Resumes when there is room again, or the stream has ended.
     func waitForRoom(_ continuation: UnsafeContinuation<Void, Never>) {
         let isReady = state.withLock { state in
-            guard state.fault == nil, state.driver != nil, state.outgoingBytes + state.bytesInCore > highWater else {
+            guard state.failure == nil, state.driver != nil, state.outgoingBytes + state.bytesInCore > highWater else {
                 return true
             }
             state.writers.append(continuation)
@@ -242,7 +263,7 @@ final class StreamPipe: Sendable {
         if isReady { continuation.resume() }
     }
 
-    var fault: StreamFault? { state.withLock { $0.fault } }
+    var failure: (any Error)? { state.withLock { $0.failure } }
 
     func closeWriting() {
         let woken = state.withLock { state -> ConnectionDriver? in
@@ -261,23 +282,29 @@ final class StreamPipe: Sendable {
             swap(&writers, &state.writers)
             guard !state.isReset else { return nil }
             state.isReset = true
-            if state.fault == nil { state.fault = .reset }
+            if state.failure == nil { state.failure = StreamFailure(.reset) }
             state.arrived = []
             state.arrivedBytes = 0
             state.outgoing = []
             state.outgoingBytes = 0
-            return Self.queue(&state)
+            return state.isBegun ? Self.queue(&state) : nil
         }
         woken?.enqueue(.serve(self))
         reader?.resume()
         for writer in writers { writer.resume() }
     }
 
+    /// The connection was over before it was asked for this stream. On any thread.
+    func missedConnection(_ reason: CloseReason) {
+        guard !state.withLock({ $0.isTaken }) else { return }
+        conclude(StreamFailure(.connectionClosed(reason)))
+    }
+
     /// The application let go of its mailbox. A stream whose writing was closed may end in order by itself, but nobody
     /// reads what the peer still sends; any other is reset.
     func abandon() {
         let (woken, resets) = state.withLock { state -> (ConnectionDriver?, Bool) in
-            guard state.driver != nil, !state.isReset else { return (nil, false) }
+            guard state.isBegun, state.driver != nil, !state.isReset else { return (nil, false) }
             guard state.isWritingClosed, state.arrived.isEmpty else { return (nil, true) }
             guard !state.hasEnded else { return (nil, false) }
             state.isAbandoned = true
@@ -291,6 +318,7 @@ final class StreamPipe: Sendable {
     private static func queue(_ state: inout State) -> ConnectionDriver? {
         guard !state.isQueued, let driver = state.driver else { return nil }
         state.isQueued = true
+        state.isBegun = true
         return driver
     }
 }

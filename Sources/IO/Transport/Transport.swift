@@ -101,6 +101,11 @@ package final class Transport: Sendable {
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(ChannelOptions.backlog, value: Int32(clamping: limits.listenBacklog))
             .serverChannelOption(ChannelOptions.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { [door = environment.door] channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(DoorHandler(door))
+                }
+            }
             .childChannelOption(ChannelOptions.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(ChannelOptions.autoRead, value: false)
             .childChannelOption(ChannelOptions.maxMessagesPerRead, value: 1)
@@ -244,6 +249,9 @@ package final class Transport: Sendable {
         for listener in listeners { try? await listener.close() }
         await resolver.close()
     }
+
+    /// Sockets that were closed as they were accepted, since the node had refused their source a moment before.
+    package var turnedAwayCount: UInt64 { environment.door.turnedAwayCount }
 
     /// Bytes by which the windows of this transport's connections may still grow.
     package var freeWindowBytes: Int { environment.windows.freeBytes }

@@ -6,9 +6,13 @@ package struct TransportLimits: Hashable, Sendable {
     package var turnBytesMax = 256 * 1024
     /// Output is made, written and flushed in chunks of about this size, so that it is still in the cache when the
     /// kernel copies it.
-    package var chunkBytesMax = 128 * 1024
+    package var chunkBytesMax = 64 * 1024
     /// One read of a socket.
     package var readBytesMax = 128 * 1024
+    /// Reads that filled their buffer and whose bytes wait for those of the next, so that their reader wakes once.
+    package var heldReadsMax = 3
+    /// They wait no longer than this, should nothing follow.
+    package var heldTimeout: Duration = .milliseconds(1)
     /// Below the first, a socket whose output stalled takes more; above the second it is not given more.
     package var linkLowWater = 64 * 1024
     package var linkHighWater = 256 * 1024
@@ -34,7 +38,11 @@ package struct TransportLimits: Hashable, Sendable {
     package var windowPoolBytes = 512 * 1024 * 1024
     /// Share of a core above which the node is told of a connection's use, percent.
     package var processorPercentReported = 25
+    /// A connection that no application uses is reported as free after this long.
+    package var streamsFreeDelay: Duration = .seconds(1)
     package var listenBacklog = 1024
+    /// Sources whose sockets are closed as they are accepted. At it: the node is asked about further ones as ever.
+    package var sourcesShutMax = 1024
 
     // Names.
     package var resolvedMax = 16

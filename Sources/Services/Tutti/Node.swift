@@ -72,7 +72,8 @@ public final class Node: Service, Sendable {
 
     // MARK: Running
 
-    /// Listens and serves until graceful shutdown or cancellation; then closes every connection in order.
+    /// Listens and serves until graceful shutdown or cancellation; then closes every connection in order. At a graceful
+    /// shutdown handlers that run may finish within `handlerTimeout`; cancellation reaches them at once.
     /// - Throws: `NodeError` when an address can't be listened on, or when the node ran before.
     public func run() async throws {
         let runtime = try begin()
@@ -127,16 +128,11 @@ public final class Node: Service, Sendable {
         return try await runtime.driver.dial(wanted, at: addresses, within: deadline - began.duration(to: .now))
     }
 
-    /// Closes every connection to the peer and waits until they are gone. Not connected: does nothing.
+    /// Gives up every connection to the peer: when this returns, none takes streams any more, and each says goodbye. Not
+    /// connected: does nothing.
     public func disconnect(_ peer: PeerID, deadline: Duration = .seconds(10)) async throws(NodeError) {
         let runtime = try await started(.stream, peer: peer, deadline: deadline)
-        let subscription = hub.subscribe()
-        guard directory.isConnected(peer) else { return }
-        runtime.driver.submit(.disconnectRequested(peer))
-        try await awaitEvent(subscription, .stream, peer, deadline) { event -> Void? in
-            guard case .peerDisconnected(peer, _) = event else { return nil }
-            return ()
-        }
+        runtime.driver.disconnect(peer)
     }
 
     /// What a connected peer says of itself; waits until it has.
@@ -144,30 +140,19 @@ public final class Node: Service, Sendable {
         of peer: PeerID, deadline: Duration = .seconds(10)
     ) async throws(NodeError) -> PeerDescription {
         if let known = directory.description(of: peer) { return known }
-        let subscription = hub.subscribe()
-        if let known = directory.description(of: peer) { return known }
-        guard directory.isConnected(peer) else {
-            throw NodeError(
-                code: .disconnected, peer: peer, stage: .identify, message: "not connected: dial the peer first")
-        }
-        return try await awaitEvent(subscription, .identify, peer, deadline) { event throws(NodeError) in
-            switch event {
-            case .peerIdentified(peer, let description): return description
-            case .peerDisconnected(peer, let reason):
-                throw NodeError(
-                    code: .disconnected, peer: peer, stage: .identify,
-                    message: "the connection was lost before the peer had said what it is, \(reason): dial again")
-            default: return nil
-            }
-        }
+        let began = ContinuousClock.now
+        let runtime = try await started(.identify, peer: peer, deadline: deadline)
+        return try await runtime.driver.profile(of: peer, within: deadline - began.duration(to: .now))
     }
 
     // MARK: Streams
 
     /// Opens a stream on the preferred connection to the peer, and dials first where there is none.
     ///
-    /// With one protocol the stream can be written at once, before the peer has agreed; a refusal shows at the first
-    /// read. With several, the first that the peer speaks is chosen, which takes a round trip.
+    /// With one protocol nothing is waited for: the first write, read or half-close opens the stream, and what was written
+    /// by then leaves with it, before the peer has agreed. A refusal, or one stream too many (`.limit`), shows at the
+    /// first read. A stream that was never used is unknown to the peer and doesn't hold the connection. With several
+    /// protocols, the first that the peer speaks is chosen, which takes a round trip.
     public func open(
         _ protocols: ProtocolID..., to peer: PeerID, at addresses: [Multiaddr] = [], deadline: Duration = .seconds(15)
     ) async throws(NodeError) -> NodeStream {
@@ -345,7 +330,9 @@ public final class Node: Service, Sendable {
                         mailbox.reset()
                         continue
                     }
+                    runtime.handlers.began()
                     group.addTask {
+                        defer { runtime.handlers.ended() }
                         let stream = NodeStream(mailbox)
                         do {
                             try await body(stream)
@@ -359,30 +346,8 @@ public final class Node: Service, Sendable {
                     }
                 }
             }
+            await runtime.finishHandlers(within: configuration.handlerTimeout)
             group.cancelAll()
-        }
-    }
-
-    /// Reads events until `pick` returns something.
-    private func awaitEvent<Value: Sendable>(
-        _ subscription: EventSubscription, _ stage: NodeError.Stage, _ peer: PeerID, _ deadline: Duration,
-        _ pick: @escaping @Sendable (NodeEvent) throws(NodeError) -> Value?
-    ) async throws(NodeError) -> Value {
-        do {
-            return try await withDeadline(deadline) {
-                while let batch = await subscription.nextBatch() {
-                    for event in batch {
-                        if let value = try pick(event) { return value }
-                    }
-                }
-                throw Task.isCancelled ? NodeError.cancelled(stage, peer: peer) : .stopped(stage, peer: peer)
-            }
-        } catch let error as NodeError {
-            throw error
-        } catch is DeadlinePassed {
-            throw .deadline(stage, peer: peer, deadline)
-        } catch {
-            throw .cancelled(stage, peer: peer)
         }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import Logging
+package import Metrics
 import TuttiBase
 import TuttiConnection
 public import TuttiIdentity
@@ -60,11 +61,17 @@ public struct NodeConfiguration: Sendable {
 
     public var logger = Logger(label: "tutti", factory: { _ in SwiftLogNoOpLogHandler() })
 
+    /// How long a stopping node lets the handlers of streams finish before it cancels them. Nothing new begins meanwhile.
+    public var handlerTimeout: Duration = .seconds(2)
+
     /// How long a stopping node waits for its connections to say goodbye.
     public var closeTimeout: Duration = .seconds(3)
 
     /// Nil: the node has loops of its own. Hundreds of nodes in one process share some.
     package var loops: NodeLoops?
+
+    /// Nil: the process's.
+    package var metricsFactory: (any MetricsFactory)?
 
     public init() {}
 

@@ -23,6 +23,12 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         let address: Multiaddr
     }
 
+    /// Waits for what a peer says of itself.
+    private struct ProfileWaiter {
+        let continuation: CheckedContinuation<Result<PeerDescription, NodeError>, Never>
+        let timer: Scheduled<Void>
+    }
+
     private struct DialWaiter {
         let peer: PeerID?
         let continuation: CheckedContinuation<Result<PeerID, NodeError>, Never>
@@ -34,14 +40,16 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private let arrivals: BatchQueue<StreamMailbox>
     private let lookups: BatchQueue<Lookup>
     private let logger: Logger
-    private var metrics = NodeMetrics()
+    private var metrics: NodeMetrics
     private let lastRequest = Atomic<UInt64>(0)
 
     private var core: NodeCore
     private var transport: Transport?
     private var protocols = ProtocolTable()
+    private var isTableNew = false
     private var handles: [ConnectionID: ConnectionHandle] = [:]
     private var dials: [RequestID: DialWaiter] = [:]
+    private var profileWaiters: [PeerID: [RequestID: ProfileWaiter]] = [:]
     /// What this turn wants of each connection, in the order of first mention.
     private var outbox: [ConnectionID: [ConnectionCommand]] = [:]
     private var outboxOrder: [ConnectionID] = []
@@ -53,7 +61,8 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
 
     init(
         configuration: PeersConfiguration, seed: UInt64, loop: any EventLoop, directory: PeerDirectory,
-        events: EventHub, arrivals: BatchQueue<StreamMailbox>, lookups: BatchQueue<Lookup>, logger: Logger
+        events: EventHub, arrivals: BatchQueue<StreamMailbox>, lookups: BatchQueue<Lookup>, logger: Logger,
+        metrics: NodeMetrics
     ) {
         self.loop = loop
         self.directory = directory
@@ -61,6 +70,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         self.arrivals = arrivals
         self.lookups = lookups
         self.logger = logger
+        self.metrics = metrics
+        protocols.query = ProtocolTable.Query(
+            name: IdentifyMessage.protocolID, request: PeersCore.query.value,
+            messageBytesMax: PeersCore.messageBytesMax)
         core = NodeCore(configuration: configuration, seed: seed, at: Self.now())
     }
 
@@ -83,11 +96,15 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         }
     }
 
-    func start(_ transport: Transport, protocols: ProtocolTable) {
-        loop.execute {
-            self.transport = transport
-            self.replaceProtocols(protocols)
-            self.endTurn()
+    /// Connections may begin when this has returned: they know what to answer.
+    func start(_ transport: Transport, protocols: ProtocolTable) async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            loop.execute {
+                self.transport = transport
+                self.replaceProtocols(protocols)
+                self.endTurn()
+                continuation.resume()
+            }
         }
     }
 
@@ -101,7 +118,6 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     func setProtocols(_ protocols: ProtocolTable) {
         loop.execute {
             self.replaceProtocols(protocols)
-            for handle in self.handles.values { handle.perform([.setProtocols(protocols)]) }
             self.endTurn()
         }
     }
@@ -121,6 +137,33 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             cancelDial(request)
         }
         return try result.get()
+    }
+
+    /// What the peer says of itself, now or as soon as it has.
+    func profile(of peer: PeerID, within duration: Duration) async throws(NodeError) -> PeerDescription {
+        let request = RequestID(lastRequest.wrappingAdd(1, ordering: .relaxed).newValue)
+        let result: Result<PeerDescription, NodeError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                loop.execute { self.awaitProfile(request, of: peer, within: duration, continuation) }
+                // The handler below may have run before the wait was known.
+                if Task.isCancelled { cancelProfile(request, of: peer) }
+            }
+        } onCancel: {
+            cancelProfile(request, of: peer)
+        }
+        return try result.get()
+    }
+
+    /// Gives up every connection to the peer. Whatever is asked of the peer after this call comes after it on the loop too,
+    /// so nobody needs to wait for it.
+    func disconnect(_ peer: PeerID) {
+        directory.remove(peer)
+        submit(.disconnectRequested(peer))
+    }
+
+    /// From now on nothing is accepted or dialled; what is there goes on.
+    func refuseNew() {
+        loop.execute { self.isClosing = true }
     }
 
     /// Closes every connection in order and waits for them, at most `duration`. Nothing is accepted or dialled afterwards.
@@ -147,6 +190,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                     waiter.continuation.resume(returning: .failure(.stopped(.dial, peer: waiter.peer)))
                 }
                 self.dials.removeAll()
+                for peer in self.profileWaiters.keys.sorted() {
+                    self.answerProfile(of: peer, .failure(.stopped(.identify, peer: peer)))
+                }
                 self.handles.removeAll()
                 self.directory.removeAll()
                 self.export()
@@ -179,10 +225,58 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         }
     }
 
-    private func replaceProtocols(_ protocols: ProtocolTable) {
-        self.protocols = protocols
-        transport?.setProtocols(protocols)
+    private func awaitProfile(
+        _ request: RequestID, of peer: PeerID, within duration: Duration,
+        _ continuation: CheckedContinuation<Result<PeerDescription, NodeError>, Never>
+    ) {
+        if let known = directory.description(of: peer) { return continuation.resume(returning: .success(known)) }
+        guard !isStopped else { return continuation.resume(returning: .failure(.stopped(.identify, peer: peer))) }
+        guard directory.isConnected(peer) else {
+            let error = NodeError(
+                code: .disconnected, peer: peer, stage: .identify, message: "not connected: dial the peer first")
+            return continuation.resume(returning: .failure(error))
+        }
+        let timer = loop.scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
+            guard let waiter = self.takeProfileWaiter(request, of: peer) else { return }
+            waiter.continuation.resume(returning: .failure(.deadline(.identify, peer: peer, duration)))
+        }
+        profileWaiters[peer, default: [:]][request] = ProfileWaiter(continuation: continuation, timer: timer)
+    }
+
+    private func cancelProfile(_ request: RequestID, of peer: PeerID) {
+        loop.execute {
+            guard let waiter = self.takeProfileWaiter(request, of: peer) else { return }
+            waiter.timer.cancel()
+            waiter.continuation.resume(returning: .failure(.cancelled(.identify, peer: peer)))
+        }
+    }
+
+    private func takeProfileWaiter(_ request: RequestID, of peer: PeerID) -> ProfileWaiter? {
+        let waiter = profileWaiters[peer]?.removeValue(forKey: request)
+        if profileWaiters[peer]?.isEmpty == true { profileWaiters[peer] = nil }
+        return waiter
+    }
+
+    private func answerProfile(of peer: PeerID, _ result: Result<PeerDescription, NodeError>) {
+        guard let waiters = profileWaiters.removeValue(forKey: peer) else { return }
+        for waiter in waiters.values {
+            waiter.timer.cancel()
+            waiter.continuation.resume(returning: result)
+        }
+    }
+
+    private func replaceProtocols(_ table: ProtocolTable) {
+        protocols.entries = table.entries
+        isTableNew = true
         feed(.protocolsChanged(protocols.names))
+    }
+
+    /// Tells connections, those to come and those that are, what they answer to and with.
+    private func distributeTable() {
+        isTableNew = false
+        protocols.revision += 1
+        transport?.setProtocols(protocols)
+        for handle in handles.values { handle.perform([.setProtocols(protocols)]) }
     }
 
     private func apply(_ event: ConnectionEvent) {
@@ -194,12 +288,12 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             feed(.accepted(handle.id, remote: handle.remote))
         case .established(let handle, let establishment, let direction):
             guard !isClosing else { return handle.perform([.close]) }
-            if direction == .outbound {
-                handles[handle.id] = handle
-                // Handlers may have changed while the dial was under way.
-                handle.perform([.setProtocols(protocols)])
-            }
+            if direction == .outbound { handles[handle.id] = handle }
             feed(.established(handle.id, establishment, direction, remote: handle.remote))
+        case .answering(let id, let tableRevision, let statementVersion):
+            // The table may have changed while the connection came up.
+            if tableRevision < protocols.revision { handles[id]?.perform([.setProtocols(protocols)]) }
+            feed(.told(id, version: statementVersion))
         case .dialFailed(let id, let reason):
             metrics.attemptFailed(reason)
             feed(.dialFailed(id, reason))
@@ -261,6 +355,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                 core.handle(.peers(.resolved(id, [])), at: Self.now())
             }
         case .admit(let id): enqueue(.admit, for: id)
+        case .refuse(let id, let until): enqueue(.refuse(sourceUntil: until), for: id)
         case .close(let id): enqueue(.close, for: id)
         case .openStream(let id, let name, let request):
             if handles[id] == nil {
@@ -277,6 +372,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .dialRejected(let request, let error):
             guard let waiter = dials.removeValue(forKey: request) else { return }
             waiter.continuation.resume(returning: .failure(.dial(error, peer: waiter.peer)))
+        case .announce(let statement):
+            protocols.statement = statement
+            isTableNew = true
         case .emit(let event): publish(event)
         }
     }
@@ -292,11 +390,17 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .peerDisconnected(let peer, let reason):
             directory.remove(peer)
             logger.debug("peer disconnected", metadata: ["peer.id": "\(peer)"])
-            events.emit(.peerDisconnected(peer, reason: NodeError.sort(reason).text))
+            let text = NodeError.sort(reason).text
+            events.emit(.peerDisconnected(peer, reason: text))
+            let error = NodeError(
+                code: .disconnected, peer: peer, stage: .identify,
+                message: "the connection was lost before the peer had said what it is, \(text): dial again")
+            answerProfile(of: peer, .failure(error))
         case .peerIdentified(let peer, let profile):
             let description = PeerDescription(profile)
             directory.describe(peer, as: description)
             events.emit(.peerIdentified(peer, description))
+            answerProfile(of: peer, .success(description))
         case .connectionPreferred(let peer, let id):
             if let handle = handles[id] { directory.prefer(handle, for: peer) }
         case .inboundRefused(let remote, let reason):
@@ -310,6 +414,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func endTurn() {
+        if isTableNew { distributeTable() }
         for id in outboxOrder {
             guard let commands = outbox.removeValue(forKey: id) else { continue }
             handles[id]?.perform(commands)
@@ -331,7 +436,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func export() {
-        metrics.export(core.peers.stats, peers: directory.count, connections: handles.count)
+        metrics.export(
+            core.peers.stats, turnedAway: transport?.turnedAwayCount ?? 0, peers: directory.count,
+            connections: handles.count)
     }
 
     /// An armed timer that fires too early costs less than one that is cancelled at every turn.

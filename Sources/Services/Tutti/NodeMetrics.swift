@@ -13,14 +13,23 @@ struct NodeMetrics {
     }
 
     private let followed: [Followed]
-    private let attemptsFailed = EndCounters(label: "tutti_attempts_failed_total")
-    private let connectionsClosed = EndCounters(label: "tutti_connections_closed_total")
-    private let peersConnected = Gauge(label: "tutti_peers_connected")
-    private let connectionsOpen = Gauge(label: "tutti_connections_open")
-    private let roundTrips = Timer(label: "tutti_round_trip_nanoseconds")
+    private let attemptsFailed: EndCounters
+    private let connectionsClosed: EndCounters
+    private let turnedAway: Counter
+    private let peersConnected: Gauge
+    private let connectionsOpen: Gauge
+    private let roundTrips: Timer
     private var exported = PeersStats()
+    private var turnedAwayExported: UInt64 = 0
 
-    init() {
+    init(factory: any MetricsFactory) {
+        attemptsFailed = EndCounters(label: "tutti_attempts_failed_total", factory: factory)
+        connectionsClosed = EndCounters(label: "tutti_connections_closed_total", factory: factory)
+        turnedAway = Counter(
+            label: "tutti_inbound_total", dimensions: [("result", "turned_away")], factory: factory)
+        peersConnected = Gauge(label: "tutti_peers_connected", factory: factory)
+        connectionsOpen = Gauge(label: "tutti_connections_open", factory: factory)
+        roundTrips = Timer(label: "tutti_round_trip_nanoseconds", factory: factory)
         let labels: [(KeyPath<PeersStats, UInt64>, String, [(String, String)])] = [
             (\.dialsRequested, "tutti_dials_total", [("result", "requested")]),
             (\.dialsSucceeded, "tutti_dials_total", [("result", "connected")]),
@@ -35,7 +44,6 @@ struct NodeMetrics {
             (\.connectionsEstablished, "tutti_connections_established_total", []),
             (\.connectionsSurplus, "tutti_connections_retired_total", [("why", "surplus")]),
             (\.connectionsTrimmed, "tutti_connections_retired_total", [("why", "high_water")]),
-            (\.identifyAnswered, "tutti_identify_total", [("what", "answered")]),
             (\.identifyReceived, "tutti_identify_total", [("what", "received")]),
             (\.identifyFailed, "tutti_identify_total", [("what", "failed")]),
             (\.identifyViolations, "tutti_identify_total", [("what", "violation")]),
@@ -43,15 +51,19 @@ struct NodeMetrics {
             (\.pushesReceived, "tutti_identify_pushes_total", [("direction", "in")]),
             (\.lateInputs, "tutti_late_inputs_total", []),
         ]
-        followed = labels.map { Followed(count: $0.0, counter: Counter(label: $0.1, dimensions: $0.2)) }
+        followed = labels.map { count, label, dimensions in
+            Followed(count: count, counter: Counter(label: label, dimensions: dimensions, factory: factory))
+        }
     }
 
-    mutating func export(_ stats: PeersStats, peers: Int, connections: Int) {
+    mutating func export(_ stats: PeersStats, turnedAway count: UInt64, peers: Int, connections: Int) {
         for item in followed {
             let new = stats[keyPath: item.count] &- exported[keyPath: item.count]
             if new > 0 { item.counter.increment(by: Int64(clamping: new)) }
         }
         exported = stats
+        if count > turnedAwayExported { turnedAway.increment(by: Int64(clamping: count - turnedAwayExported)) }
+        turnedAwayExported = count
         peersConnected.record(peers)
         connectionsOpen.record(connections)
     }
@@ -69,9 +81,9 @@ private struct EndCounters {
     private let timeout: Counter
     private let transport: Counter
 
-    init(label: String) {
+    init(label: String, factory: any MetricsFactory) {
         func counter(_ reason: String) -> Counter {
-            Counter(label: label, dimensions: [("reason", reason)])
+            Counter(label: label, dimensions: [("reason", reason)], factory: factory)
         }
         local = counter("local")
         remote = counter("remote")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Logging
+import Metrics
 import NIOCore
 import NIOPosix
 import TuttiBase
@@ -36,6 +37,8 @@ final class NodeRuntime: Sendable {
     let transport: Transport
     let arrivals = BatchQueue<StreamMailbox>(countMax: arrivalsMax)
     let lookups = BatchQueue<NodeDriver.Lookup>(countMax: lookupsMax)
+    let handlers = RunningHandlers()
+    private let protocols: ProtocolTable
     private let loops: NodeLoops
     private let ownsLoops: Bool
 
@@ -61,10 +64,12 @@ final class NodeRuntime: Sendable {
         ownsLoops = configuration.loops == nil
         driver = NodeDriver(
             configuration: peers, seed: .random(in: .min ... .max), loop: loops.driver.next(), directory: directory,
-            events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger)
+            events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger,
+            metrics: NodeMetrics(factory: configuration.metricsFactory ?? MetricsSystem.factory))
+        self.protocols = protocols
         do {
             transport = try Transport(
-                identity: identity, configuration: connection, protocols: protocols, group: loops.sockets,
+                identity: identity, configuration: connection, protocols: ProtocolTable(), group: loops.sockets,
                 owner: driver,
                 memory: memory)
         } catch {
@@ -76,11 +81,11 @@ final class NodeRuntime: Sendable {
                 code: .invalidConfiguration, stage: .start, message: "the sockets can't be set up: \(error)",
                 cause: error)
         }
-        driver.start(transport, protocols: protocols)
     }
 
     /// Binds every address, or throws for the first that can't be bound. Returns what was bound.
     func listen(on addresses: [Multiaddr], logger: Logger) async throws(NodeError) -> [Multiaddr] {
+        await driver.start(transport, protocols: protocols)
         var bound: [Multiaddr] = []
         for address in addresses {
             do {
@@ -117,6 +122,15 @@ final class NodeRuntime: Sendable {
                 }
             }
         }
+    }
+
+    /// Accepts, dials and begins nothing any more, and lets the handlers that run finish. When the time is up they are
+    /// left to their cancellation.
+    func finishHandlers(within duration: Duration) async {
+        arrivals.finish()
+        driver.refuseNew()
+        await transport.close()
+        try? await withDeadline(duration) { await self.handlers.finish() }
     }
 
     /// Stops listening, says goodbye on every connection, ends the loops. Works in a cancelled task too.

@@ -7,6 +7,44 @@ import TuttiTransport
 /// What an embedder does with one inbound stream.
 typealias StreamHandler = @Sendable (NodeStream) async throws -> Void
 
+/// How many handlers run, so that a stopping node can wait for them.
+final class RunningHandlers: Sendable {
+    private struct State: Sendable {
+        var count = 0
+        var waiter: UnsafeContinuation<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func began() {
+        state.withLock { $0.count += 1 }
+    }
+
+    func ended() {
+        let waiter = state.withLock { state -> UnsafeContinuation<Void, Never>? in
+            state.count -= 1
+            return state.count == 0 ? state.waiter.take() : nil
+        }
+        waiter?.resume()
+    }
+
+    /// Returns when none runs, or when the task is cancelled. One caller at a time.
+    func finish() async {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                let mustWait = state.withLock { state in
+                    guard state.count > 0, !Task.isCancelled else { return false }
+                    state.waiter = continuation
+                    return true
+                }
+                if !mustWait { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiter.take() }?.resume()
+        }
+    }
+}
+
 /// The protocols that this node answers to, and who answers.
 final class StreamHandlers: Sendable {
     private struct Entry: Sendable {
@@ -14,13 +52,12 @@ final class StreamHandlers: Sendable {
         let body: StreamHandler
     }
 
-    /// Streams of one core protocol that one connection may hold open; each is one message.
-    private static let coreInboundMax = 4
-
+    private let limits: NodeLimits
     private let pingInboundMax: Int
     private let entries = Mutex<[ProtocolID: Entry]>([:])
 
     init(limits: NodeConfiguration.Limits) {
+        self.limits = limits.nodeLimits
         pingInboundMax =
             switch limits {
             case .internet: 2
@@ -48,9 +85,11 @@ final class StreamHandlers: Sendable {
                 all[name] = .init(owner: .application, inboundMax: entry.inboundMax)
             }
         }
-        for name in PeersCore.protocols {
-            all[name] = .init(owner: .core(messageBytesMax: PeersCore.messageBytesMax), inboundMax: Self.coreInboundMax)
-        }
+        let inboundMax = limits.identifyStreamsInboundMax
+        all[IdentifyMessage.pushProtocolID] = .init(
+            owner: .core(messageBytesMax: PeersCore.messageBytesMax), inboundMax: inboundMax)
+        all[IdentifyMessage.protocolID] = .init(
+            owner: .statement(interval: limits.identifyInterval, burst: limits.identifyBurst), inboundMax: inboundMax)
         all[PingClient.protocolID] = .init(owner: .ping, inboundMax: pingInboundMax)
         return ProtocolTable(entries: all)
     }
