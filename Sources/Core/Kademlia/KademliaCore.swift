@@ -1,17 +1,759 @@
 // SPDX-License-Identifier: Apache-2.0
+import DequeModule
 package import TuttiBase
 
-/// A stub: see `KademliaInput` and `KademliaEffect` for what it will do.
+/// A node of a Kademlia network: its table, what it looks up, and what it keeps for others.
+///
+/// Follows libp2p's kad-dht specification, with S/Kademlia's disjoint paths. Typed messages come and go; bytes are
+/// `KademliaWire`'s, connections the caller's. Who lives is learnt from calls; the table takes peers that the caller
+/// identified as servers, in the lab also any that answered.
+///
+/// Legal late events, dropped: answers to calls that were cancelled or given up, cancelling what has ended.
+/// Invariants: each request of the embedder ends with one `.finished`; each `.asked` with one `.answer` or `.refuse`;
+/// effects name only peers that `forEachPeer` names until they are taken.
 package struct KademliaCore: Sendable {
+    private struct Publication: Sendable {
+        let target: KademliaTarget
+        /// Nil: we provide it.
+        let record: KademliaRecord?
+        var due: Instant
+    }
+
+    package let own: PeerIndex
+    private let settings: KademliaSettings
+    private let ownName: [UInt8]
+    package private(set) var isServer: Bool
+    package private(set) var stats = KademliaStats()
+
+    private var random: SeededGenerator
+    package private(set) var table: RoutingTable
+    private var upkeep: KademliaUpkeep
+    private var size = NetworkSize()
+    private var calls = CallTable()
+    private var nextSerial: UInt32 = 0
+    private var isAnyStarved = false
+    private var operations: [KademliaOperation] = []
+    private var publications: [Publication] = []
+    /// Peers of an earlier run that are still to be asked, last first.
+    private var remembered: [PeerIndex] = []
+    /// One element from the first need on: most simulated peers never keep anything.
+    private var server: [KademliaServer] = []
+    private var effects = Deque<KademliaEffect>()
+
+    /// - Parameter ownName: our id's bytes, by which others are asked for peers near us.
     package init(
-        own: PeerIndex, configuration: KademliaConfiguration, seed: UInt64, at now: Instant
-    ) {}
+        own: PeerIndex, settings: KademliaSettings, ownKey: KademliaKey, ownName: [UInt8] = [], seed: UInt64,
+        at now: Instant
+    ) {
+        self.own = own
+        self.settings = settings
+        self.ownName = ownName
+        isServer = settings.configuration.isServer
+        random = SeededGenerator(seed: seed)
+        table = RoutingTable(ownWord: ownKey.word, k: settings.configuration.k)
+        upkeep = KademliaUpkeep(at: now, configuration: settings.configuration, random: &random)
+    }
+
+    // MARK: Inputs
 
     /// The caller passes the key space in which all peers named by the input have their keys.
-    package mutating func handle(_ input: KademliaInput, at now: Instant, keys: Keyspace) {}
-    package mutating func handleTimeout(at now: Instant, keys: Keyspace) {}
-    package var nextTimeout: Instant? { nil }
-    package mutating func nextEffect() -> KademliaEffect? { nil }
+    package mutating func handle(_ input: KademliaInput, at now: Instant, keys: Keyspace) {
+        switch input {
+        case .peerIdentified(let peer, let isServer, let group):
+            peerIdentified(peer, isServer, group, now, keys)
+        case .modeChanged(let isServer):
+            self.isServer = isServer
+        case .answered(let id, let response):
+            answered(id, response, now, keys)
+        case .callFailed(let id):
+            guard let call = calls.remove(id) else { return }
+            fail(call, now, keys)
+        case .asked(let id, let peer, let group, let request):
+            answer(id, peer, group, request, now, keys)
+        case .lookupRequested(let id, let goal, let deadline):
+            lookupRequested(id, goal, deadline, now, keys)
+        case .lookupCancelled(let id):
+            if let place = operations.firstIndex(where: { $0.request == id }) { finish(place, .cancelled, now, keys) }
+        case .provideRequested(let id, let target, let deadline):
+            provideRequested(id, target, deadline, now, keys)
+        case .provideWithdrawn(let target):
+            publications.removeAll { $0.record == nil && $0.target.key == target.key }
+            if !server.isEmpty { server[0].providers.remove(own, for: target.key) }
+        case .putRequested(let id, let target, let record, let deadline):
+            putRequested(id, target, record, deadline, now, keys)
+        case .peersRemembered(let peers):
+            remembered = peers.prefix(settings.configuration.limits.rememberedPeersMax).reversed()
+            askRemembered(now, keys)
+        }
+        if isAnyStarved { pumpStarved(now, keys) }
+    }
+
+    private mutating func peerIdentified(
+        _ peer: PeerIndex, _ isServer: Bool, _ group: AddressGroup, _ now: Instant, _ keys: Keyspace
+    ) {
+        guard peer != own else { return }
+        if isServer {
+            heard(peer, word: keys.word(of: peer), group, now)
+        } else if table.remove(peer, word: keys.word(of: peer), limits: settings.configuration.limits) {
+            stats.contactsRemoved &+= 1
+        }
+    }
+
+    private mutating func heard(_ peer: PeerIndex, word: UInt64, _ group: AddressGroup, _ now: Instant) {
+        let configuration = settings.configuration
+        switch table.heard(peer, word: word, group: group, limits: configuration.limits) {
+        case .known:
+            return
+        case .added:
+            stats.contactsAdded &+= 1
+            upkeep.contactAdded(at: now, configuration)
+        case .full:
+            upkeep.contested(at: now, configuration, &random)
+        case .refused:
+            stats.groupRefusals &+= 1
+        }
+    }
+
+    // MARK: Answers
+
+    private mutating func answered(
+        _ id: RequestID, _ response: KademliaResponse, _ now: Instant, _ keys: Keyspace
+    ) {
+        guard let call = calls.remove(id) else { return }
+        calls.measure(now - call.sent)
+        stats.answers &+= 1
+        let word = keys.word(of: call.peer)
+        if settings.configuration.areAnswerersAdded || table.contains(call.peer, word: word) {
+            heard(call.peer, word: word, .none, now)
+        }
+        switch call.purpose {
+        case .search:
+            guard let place = place(of: call.operation) else { return }
+            searchAnswered(place, call, response, now, keys)
+        case .store:
+            guard let place = place(of: call.operation) else { return }
+            operations[place].storedCount += 1
+            concludeStoring(place, now, keys)
+        case .check:
+            let bucket = table.bucket(of: word)
+            table.settle(bucket)
+            if table.isFull(bucket) { upkeep.touch(bucket, at: now) }
+            askRemembered(now, keys)
+        case .correction:
+            return
+        }
+    }
+
+    private mutating func searchAnswered(
+        _ place: Int, _ call: Call, _ response: KademliaResponse, _ now: Instant, _ keys: Keyspace
+    ) {
+        let configuration = settings.configuration
+        let limits = configuration.limits
+        guard let source = operations[place].machine.answered(call.peer, distance: call.distance) else { return }
+        var isFound = false
+        var wanted: PeerIndex?
+        if case .peer(let peer) = operations[place].kind { wanted = peer }
+        // A place of a candidate moves when nearer ones come in, so what they hear is noted first.
+        operations[place].machine.heard(
+            response.closer, countMax: limits.peersPerAnswerMax, from: source, except: own, keys: keys,
+            isOpen: operations[place].phase != .sweeping)
+        if let wanted { isFound = response.closer.prefix(limits.peersPerAnswerMax).contains(wanted) }
+        if call.peer == wanted { isFound = true }
+        if let request = operations[place].request, case .providers = operations[place].kind {
+            for provider in response.providers.prefix(limits.providersPerLookupMax)
+            where operations[place].gather(provider: provider, limits) {
+                effects.append(.providerFound(request, provider))
+            }
+            isFound = operations[place].hasEnoughProviders(limits)
+        }
+        if operations[place].gather(response.record, from: call.peer, configuration) { isFound = true }
+        if isFound { return finish(place, .done, now, keys) }
+        pump(place, now, keys)
+    }
+
+    private mutating func fail(_ call: Call, _ now: Instant, _ keys: Keyspace) {
+        stats.callsFailed &+= 1
+        if table.failed(call.peer, word: keys.word(of: call.peer), limits: settings.configuration.limits) {
+            stats.contactsRemoved &+= 1
+        }
+        if call.purpose == .check { askRemembered(now, keys) }
+        guard let place = place(of: call.operation) else { return }
+        // A call that was given up is counted already.
+        if call.patience != .givenUp { operations[place].failedCallCount += 1 }
+        switch call.purpose {
+        case .search:
+            operations[place].machine.failed(call.peer, distance: call.distance)
+            pump(place, now, keys)
+        case .store:
+            concludeStoring(place, now, keys)
+        case .check, .correction:
+            return
+        }
+    }
+
+    // MARK: The embedder
+
+    private mutating func lookupRequested(
+        _ id: RequestID, _ goal: KademliaGoal, _ deadline: Instant, _ now: Instant, _ keys: Keyspace
+    ) {
+        let limits = settings.configuration.limits
+        switch goal {
+        case .closest(let target):
+            start(.closest, id, target, deadline, now, keys)
+        case .peer(let peer, let target):
+            if table.contains(peer, word: keys.word(of: peer)) {
+                var outcome = KademliaOutcome(status: .done)
+                outcome.closest = [peer]
+                effects.append(.finished(id, outcome))
+            } else {
+                start(.peer(peer), id, target, deadline, now, keys)
+            }
+        case .value(let target, let quorum):
+            let kept = server.first?.records.record(for: target, at: now)
+            if let kept, quorum <= 1 {
+                var outcome = KademliaOutcome(status: .done)
+                outcome.record = kept
+                effects.append(.finished(id, outcome))
+            } else {
+                start(.value(quorum: quorum), id, target, deadline, now, keys, kept: kept)
+            }
+        case .providers(let target, let countMax):
+            let known = server.first?.providers.providers(
+                of: target.key, at: now, countMax: min(max(1, countMax), limits.providersPerLookupMax))
+            start(.providers(countMax: countMax), id, target, deadline, now, keys, known: known ?? [])
+        }
+    }
+
+    private mutating func provideRequested(
+        _ id: RequestID, _ target: KademliaTarget, _ deadline: Instant, _ now: Instant, _ keys: Keyspace
+    ) {
+        guard publish(target, nil, now) else { return refuse(id, .limit) }
+        ensureServer(keys)
+        _ = server[0].provide(target, by: own, group: .none, at: now, settings.configuration)
+        start(.provide, id, target, deadline, now, keys)
+    }
+
+    private mutating func putRequested(
+        _ id: RequestID, _ target: KademliaTarget, _ record: KademliaRecord, _ deadline: Instant, _ now: Instant,
+        _ keys: Keyspace
+    ) {
+        guard KademliaNames.accepts(record.value, under: target, settings.configuration) else {
+            return refuse(id, .invalidRecord)
+        }
+        guard publish(target, record, now) else { return refuse(id, .limit) }
+        ensureServer(keys)
+        _ = server[0].put(record, for: target, from: own, group: .none, at: now, settings.configuration)
+        start(.put(record), id, target, deadline, now, keys)
+    }
+
+    private mutating func refuse(_ id: RequestID, _ status: KademliaOutcome.Status) {
+        effects.append(.finished(id, KademliaOutcome(status: status)))
+    }
+
+    /// Remembers what is to be sent again. False when there are too many.
+    private mutating func publish(_ target: KademliaTarget, _ record: KademliaRecord?, _ now: Instant) -> Bool {
+        let due = now + KademliaUpkeep.jittered(settings.configuration.republishInterval, &random)
+        let publication = Publication(target: target, record: record, due: due)
+        if let place = publications.firstIndex(where: {
+            $0.target.key == target.key && ($0.record == nil) == (record == nil)
+        }) {
+            publications[place] = publication
+            return true
+        }
+        guard publications.count < settings.configuration.limits.publicationsMax else { return false }
+        publications.append(publication)
+        return true
+    }
+
+    // MARK: Operations
+
+    private func place(of operation: UInt32) -> Int? {
+        guard operation != 0 else { return nil }
+        return operations.firstIndex { $0.serial == operation }
+    }
+
+    private mutating func start(
+        _ kind: KademliaOperation.Kind, _ request: RequestID?, _ target: KademliaTarget, _ deadline: Instant,
+        _ now: Instant, _ keys: Keyspace, kept: KademliaRecord? = nil, known: [PeerIndex] = []
+    ) {
+        let configuration = settings.configuration
+        guard operations.count < configuration.limits.operationsMax else {
+            stats.lookupsRefused &+= 1
+            if let request { refuse(request, .limit) }
+            return
+        }
+        stats.lookups &+= 1
+        nextSerial = nextSerial == .max ? 1 : nextSerial + 1
+        var operation = KademliaOperation(
+            serial: nextSerial, request: request, kind: kind, target: target, deadline: deadline, configuration)
+        if let kept { _ = operation.gather(kept, from: own, configuration) }
+        for peer in known where operation.gather(provider: peer, configuration.limits) {
+            if let request { effects.append(.providerFound(request, peer)) }
+        }
+        let isEnough = operation.hasEnoughProviders(configuration.limits)
+        begin(&operation, near: target.key.word, keys)
+        operations.append(operation)
+        let place = operations.count - 1
+        if isEnough { return finish(place, .done, now, keys) }
+        guard !operation.machine.candidates.isEmpty else {
+            return finish(place, known.isEmpty && kept == nil ? .noPeers : .done, now, keys)
+        }
+        upkeep.touch(table.bucket(of: target.key.word), at: now)
+        pump(place, now, keys)
+    }
+
+    private func begin(_ operation: inout KademliaOperation, near word: UInt64, _ keys: Keyspace) {
+        var peers: [PeerIndex] = []
+        peers.reserveCapacity(settings.configuration.k)
+        table.appendClosest(to: word, countMax: settings.configuration.k, keys: keys, into: &peers)
+        operation.machine.start(with: peers, keys: keys)
+    }
+
+    /// Asks whom the lookup wants asked, and goes on when it is at its end.
+    private mutating func pump(_ place: Int, _ now: Instant, _ keys: Keyspace) {
+        guard operations[place].phase != .storing else { return }
+        if isSetSure(place) { return startStoring(place, isSure: true, now, keys) }
+        let configuration = settings.configuration
+        let question = operations[place].question
+        while true {
+            switch operations[place].machine.step() {
+            case .ask(let peer, let distance):
+                guard calls.count < configuration.limits.callsMax else {
+                    operations[place].machine.postponed(peer, distance: distance)
+                    operations[place].isStarved = true
+                    isAnyStarved = true
+                    return
+                }
+                operations[place].callCount += 1
+                call(peer, question, .search, operations[place].serial, distance, now)
+            case .wait:
+                return
+            case .done:
+                return searchEnded(place, now, keys)
+            }
+        }
+    }
+
+    private mutating func pumpStarved(_ now: Instant, _ keys: Keyspace) {
+        isAnyStarved = false
+        for serial in operations.filter(\.isStarved).map(\.serial) {
+            guard let place = place(of: serial) else { continue }
+            operations[place].isStarved = false
+            pump(place, now, keys)
+        }
+    }
+
+    private mutating func call(
+        _ peer: PeerIndex, _ request: KademliaRequest, _ purpose: CallPurpose, _ operation: UInt32,
+        _ distance: UInt64, _ now: Instant
+    ) {
+        stats.calls &+= 1
+        let configuration = settings.configuration
+        let patience =
+            switch purpose {
+            case .search, .store: min(calls.overtakeTime(configuration), configuration.callTimeout)
+            case .check, .correction: configuration.callTimeout
+            }
+        let id = calls.add(
+            peer, purpose, operation: operation, distance: distance, at: now, deadline: now + patience)
+        effects.append(.call(id, peer, request))
+    }
+
+    /// A provide may go out at once when the k closest peers heard of reach no farther than they should.
+    private func isSetSure(_ place: Int) -> Bool {
+        let configuration = settings.configuration
+        guard configuration.isProvideOptimistic, case .provide = operations[place].kind,
+            operations[place].phase == .searching, let reach = size.reach(table, k: configuration.k)
+        else { return false }
+        let live = operations[place].machine.closestLive(countMax: configuration.k)
+        guard live.count == configuration.k, let last = live.last else { return false }
+        return last.distance <= reach && !isDense(last.distance, reach)
+    }
+
+    private func isDense(_ distance: UInt64, _ reach: UInt64) -> Bool {
+        distance < reach / 2
+    }
+
+    private mutating func searchEnded(_ place: Int, _ now: Instant, _ keys: Keyspace) {
+        let configuration = settings.configuration
+        switch operations[place].phase {
+        case .searching:
+            operations[place].depth = operations[place].machine.depth
+            var isCrowded = false
+            if let distance = operations[place].machine.distance(ofAnswered: configuration.k) {
+                let reach = size.reach(table, k: configuration.k)
+                isCrowded = reach.map { isDense(distance, $0) } ?? false
+                // Nobody can sit around a target that we made up; around others a crowd would falsify the size.
+                if case .refresh = operations[place].kind {
+                    size.sample(distance)
+                } else if !isCrowded {
+                    size.sample(distance)
+                }
+                if isCrowded, let reach {
+                    operations[place].isDense = true
+                    operations[place].regionReach = reach
+                    stats.denseKeys &+= 1
+                }
+            }
+            if isCrowded, configuration.isSybilMitigationOn, operations[place].isWorthSampling {
+                operations[place].collectRegion(keys: keys)
+                return sample(place, 0, now, keys)
+            }
+            conclude(place, now, keys)
+        case .sampling(let number):
+            operations[place].collectRegion(keys: keys)
+            sample(place, number + 1, now, keys)
+        case .sweeping:
+            conclude(place, now, keys)
+        case .storing:
+            return
+        }
+    }
+
+    /// Looks for the region's peers at its quarter `number`, then asks or stores at all of them.
+    private mutating func sample(_ place: Int, _ number: Int, _ now: Instant, _ keys: Keyspace) {
+        let configuration = settings.configuration
+        let bits = operations[place].regionBits
+        let word = operations[place].target.key.word
+        for quarter in number..<max(number, KademliaOperation.samplesMax) where bits <= 61 {
+            let start =
+                (word & ~(UInt64.max >> UInt64(bits))) | UInt64(quarter) << UInt64(62 - bits)
+            guard
+                let target = KademliaNames.target(
+                    sharing: bits + 2, with: start, named: configuration.areTargetsNamed, &random)
+            else { continue }
+            operations[place].phase = .sampling(quarter)
+            operations[place].sample(target, configuration)
+            releaseCalls(of: operations[place].serial)
+            var operation = operations[place]
+            begin(&operation, near: target.key.word, keys)
+            operation.startAlsoWithRegion(keys: keys)
+            operations[place] = operation
+            return pump(place, now, keys)
+        }
+        releaseCalls(of: operations[place].serial)
+        let peers = operations[place].regionPeers(keys: keys, configuration)
+        switch operations[place].kind {
+        case .value, .providers:
+            operations[place].sweep(peers, keys: keys, configuration)
+            pump(place, now, keys)
+        case .closest, .peer, .provide, .put, .join, .refresh:
+            store(place, at: peers, now)
+            concludeStoring(place, now, keys)
+        }
+    }
+
+    private mutating func conclude(_ place: Int, _ now: Instant, _ keys: Keyspace) {
+        switch operations[place].kind {
+        case .closest, .join, .refresh:
+            let isAny = operations[place].machine.closestAnswered(countMax: 1).isEmpty == false
+            finish(place, isAny ? .done : .notFound, now, keys)
+        case .peer:
+            finish(place, .notFound, now, keys)
+        case .value:
+            finish(place, operations[place].best == nil ? .notFound : .done, isAtEnd: true, now, keys)
+        case .providers:
+            finish(place, operations[place].providers.isEmpty ? .notFound : .done, now, keys)
+        case .provide, .put:
+            startStoring(place, isSure: false, now, keys)
+        }
+    }
+
+    // MARK: Stores
+
+    private mutating func startStoring(_ place: Int, isSure: Bool, _ now: Instant, _ keys: Keyspace) {
+        let k = settings.configuration.k
+        let peers =
+            isSure
+            ? operations[place].machine.closestLive(countMax: k).map(\.peer)
+            : operations[place].machine.closestAnswered(countMax: k)
+        if isSure {
+            operations[place].depth = operations[place].machine.depth
+            releaseCalls(of: operations[place].serial)
+        }
+        store(place, at: peers, now)
+        concludeStoring(place, now, keys)
+    }
+
+    private mutating func store(_ place: Int, at peers: [PeerIndex], _ now: Instant) {
+        let operation = operations[place]
+        let request: KademliaRequest
+        switch operation.kind {
+        case .put(let record): request = .putValue(operation.target, record)
+        case .provide: request = .addProvider(operation.target)
+        case .closest, .peer, .value, .providers, .join, .refresh: return
+        }
+        operations[place].phase = .storing
+        for peer in peers where calls.count < settings.configuration.limits.callsMax {
+            operations[place].plannedCount += 1
+            operations[place].callCount += 1
+            call(peer, request, .store, operation.serial, 0, now)
+        }
+    }
+
+    private mutating func concludeStoring(_ place: Int, _ now: Instant, _ keys: Keyspace) {
+        let operation = operations[place]
+        guard operation.phase == .storing else { return }
+        let isHurried = settings.configuration.isProvideOptimistic
+        // Enough is three quarters, as in go-libp2p's optimistic provide; slow peers get it all the same.
+        let isEnough = isHurried && operation.storedCount * 4 >= operation.plannedCount * 3
+        let isWaiting = calls.isWaiting(
+            operation: operation.serial, purpose: .store,
+            exceptOvertaken: isHurried && operation.storedCount * 2 >= operation.plannedCount)
+        guard isEnough || !isWaiting else { return }
+        finish(place, operation.storedCount > 0 ? .done : .notStored, now, keys)
+    }
+
+    // MARK: The end
+
+    private mutating func releaseCalls(of operation: UInt32) {
+        // Two steps, because the effects are ours too.
+        var cancelled: [RequestID] = []
+        calls.release(
+            operation: operation, cancel: { cancelled.append($0.id) }, hardTimeout: settings.configuration.callTimeout)
+        for id in cancelled { effects.append(.cancelCall(id)) }
+    }
+
+    private mutating func finish(
+        _ place: Int, _ status: KademliaOutcome.Status, isAtEnd: Bool = false, _ now: Instant, _ keys: Keyspace
+    ) {
+        let configuration = settings.configuration
+        let operation = operations.remove(at: place)
+        releaseCalls(of: operation.serial)
+        if let best = operation.best {
+            for peer in operation.corrections(isAtEnd: isAtEnd, configuration)
+            where peer != own && calls.count < configuration.limits.callsMax {
+                call(peer, .putValue(operation.target, best), .correction, 0, 0, now)
+            }
+        }
+        if case .join = operation.kind {
+            upkeep.joinEnded(tableCount: table.count, at: now, configuration, &random)
+        }
+        guard let request = operation.request else { return }
+        var outcome = KademliaOutcome(status: status)
+        outcome.closest = operation.machine.closestAnswered(countMax: configuration.k)
+        if case .peer(let peer) = operation.kind, status == .done { outcome.closest = [peer] }
+        outcome.providers = operation.providers
+        outcome.record = operation.best
+        outcome.storedCount = operation.storedCount
+        outcome.callCount = operation.callCount
+        outcome.failedCallCount = operation.failedCallCount
+        outcome.depth = operation.depth > 0 ? operation.depth : operation.machine.depth
+        outcome.isDense = operation.isDense
+        effects.append(.finished(request, outcome))
+    }
+
+    // MARK: Requests of others
+
+    private mutating func ensureServer(_ keys: Keyspace) {
+        if server.isEmpty {
+            server.append(KademliaServer(ownKey: keys.key(of: own), configuration: settings.configuration))
+        }
+    }
+
+    private mutating func answer(
+        _ id: RequestID, _ peer: PeerIndex, _ group: AddressGroup, _ request: KademliaRequest, _ now: Instant,
+        _ keys: Keyspace
+    ) {
+        let configuration = settings.configuration
+        guard isServer, effects.count < configuration.limits.answersQueuedMax else { return refuseRequest(id) }
+        if configuration.limits.requestInterval > .zero {
+            ensureServer(keys)
+            guard server[0].mayAsk(peer, at: now) else { return refuseRequest(id) }
+        }
+        var response = KademliaResponse()
+        switch request {
+        case .ping:
+            break
+        case .findNode(let target):
+            response.closer = closer(to: target, peer, keys)
+        case .getValue(let target):
+            response.closer = closer(to: target, peer, keys)
+            response.record = server.first?.records.record(for: target, at: now)
+        case .getProviders(let target):
+            response.closer = closer(to: target, peer, keys)
+            response.providers =
+                server.first?.providers.providers(
+                    of: target.key, at: now, countMax: configuration.limits.peersPerAnswerMax) ?? []
+        case .putValue(let target, let record):
+            ensureServer(keys)
+            guard server[0].put(record, for: target, from: peer, group: group, at: now, configuration) else {
+                stats.recordsRefused &+= 1
+                return refuseRequest(id)
+            }
+            response.record = record
+        case .addProvider(let target):
+            ensureServer(keys)
+            guard server[0].provide(target, by: peer, group: group, at: now, configuration) else {
+                stats.providersRefused &+= 1
+                return refuseRequest(id)
+            }
+        }
+        effects.append(.answer(id, response))
+    }
+
+    private mutating func refuseRequest(_ id: RequestID) {
+        stats.requestsRefused &+= 1
+        effects.append(.refuse(id))
+    }
+
+    private func closer(to target: KademliaTarget, _ asker: PeerIndex, _ keys: Keyspace) -> [PeerIndex] {
+        let countMax = min(settings.configuration.k, settings.configuration.limits.peersPerAnswerMax)
+        var list: [PeerIndex] = []
+        list.reserveCapacity(countMax)
+        table.appendClosest(to: target.key.word, countMax: countMax, excluding: asker, keys: keys, into: &list)
+        return list
+    }
+
+    // MARK: Time
+
+    package mutating func handleTimeout(at now: Instant, keys: Keyspace) {
+        while let call = calls.firstExpired(at: now) { callExpired(call, now, keys) }
+        while let place = operations.firstIndex(where: { $0.deadline <= now }) {
+            finish(place, operations[place].storedCount > 0 ? .done : .deadline, now, keys)
+        }
+        if upkeep.joinAt <= now {
+            upkeep.joinStarted()
+            startUpkeep(.join, ownTarget(keys), now, keys)
+        }
+        if upkeep.tickAt <= now { tick(now, keys) }
+        if isAnyStarved { pumpStarved(now, keys) }
+    }
+
+    private mutating func callExpired(_ call: Call, _ now: Instant, _ keys: Keyspace) {
+        let configuration = settings.configuration
+        let end = call.sent + configuration.callTimeout
+        guard now < end else {
+            _ = calls.remove(call.id)
+            effects.append(.cancelCall(call.id))
+            return fail(call, now, keys)
+        }
+        switch call.patience {
+        case .waiting:
+            stats.callsOvertaken &+= 1
+            calls.setPatience(.overtaken, of: call.id, deadline: min(end, now + (now - call.sent)))
+        case .overtaken, .givenUp:
+            calls.setPatience(.givenUp, of: call.id, deadline: end)
+        }
+        guard let place = place(of: call.operation) else { return }
+        switch (call.purpose, call.patience) {
+        case (.search, .waiting):
+            operations[place].machine.overtaken(call.peer, distance: call.distance)
+            pump(place, now, keys)
+        case (.search, .overtaken), (.search, .givenUp):
+            operations[place].failedCallCount += 1
+            operations[place].machine.failed(call.peer, distance: call.distance)
+            pump(place, now, keys)
+        case (.store, _):
+            concludeStoring(place, now, keys)
+        case (.check, _), (.correction, _):
+            return
+        }
+    }
+
+    private mutating func tick(_ now: Instant, _ keys: Keyspace) {
+        let configuration = settings.configuration
+        if !server.isEmpty { server[0].expire(at: now) }
+        republish(now, keys)
+        if let peer = upkeep.contactToCheck(table) { check(peer, keys, now) }
+        switch upkeep.refreshDue(table, at: now, configuration) {
+        case .bucket(let bucket):
+            // The bucket's bit differs from ours, those before it don't.
+            let word = table.ownWord ^ (1 << UInt64(63 - bucket))
+            let target = KademliaNames.target(
+                sharing: bucket + 1, with: word, named: configuration.areTargetsNamed, &random)
+            startUpkeep(target == nil ? .join : .refresh, target ?? ownTarget(keys), now, keys)
+        case .own:
+            startUpkeep(.join, ownTarget(keys), now, keys)
+        case nil:
+            break
+        }
+        upkeep.ticked(isContested: table.contested != 0, at: now, configuration, &random)
+    }
+
+    private func ownTarget(_ keys: Keyspace) -> KademliaTarget {
+        KademliaTarget(key: keys.key(of: own), name: ownName)
+    }
+
+    private mutating func startUpkeep(
+        _ kind: KademliaOperation.Kind, _ target: KademliaTarget, _ now: Instant, _ keys: Keyspace
+    ) {
+        let running = operations.reduce(0) { $0 + ($1.request == nil ? 1 : 0) }
+        guard running < settings.configuration.limits.upkeepOperationsMax else { return }
+        stats.refreshes &+= 1
+        start(kind, nil, target, now + settings.configuration.callTimeout * 6, now, keys)
+    }
+
+    private mutating func republish(_ now: Instant, _ keys: Keyspace) {
+        let configuration = settings.configuration
+        guard let place = publications.firstIndex(where: { $0.due <= now }) else { return }
+        let publication = publications[place]
+        publications[place].due = now + KademliaUpkeep.jittered(configuration.republishInterval, &random)
+        ensureServer(keys)
+        if let record = publication.record {
+            _ = server[0].put(record, for: publication.target, from: own, group: .none, at: now, configuration)
+            startUpkeep(.put(record), publication.target, now, keys)
+        } else {
+            _ = server[0].provide(publication.target, by: own, group: .none, at: now, configuration)
+            startUpkeep(.provide, publication.target, now, keys)
+        }
+    }
+
+    /// A few at a time, each when an earlier one answered or failed; the caller's word that they are servers brings
+    /// them into the table.
+    private mutating func askRemembered(_ now: Instant, _ keys: Keyspace) {
+        while calls.checkCount < 4, let peer = remembered.popLast() {
+            if peer != own { check(peer, keys, now) }
+        }
+    }
+
+    /// The specification forbids to send pings, so that on the wire a contact is asked for peers near us.
+    private mutating func check(_ peer: PeerIndex, _ keys: Keyspace, _ now: Instant) {
+        guard calls.count < settings.configuration.limits.callsMax else { return }
+        stats.checks &+= 1
+        let request: KademliaRequest = settings.configuration.areChecksPings ? .ping : .findNode(ownTarget(keys))
+        call(peer, request, .check, 0, 0, now)
+    }
+
+    // MARK: Outputs
+
+    package var nextTimeout: Instant? {
+        var next = min(upkeep.next, calls.nextDeadline)
+        for operation in operations { next = min(next, operation.deadline) }
+        return next
+    }
+
+    package mutating func nextEffect() -> KademliaEffect? { effects.popFirst() }
+
+    /// Fills the table at once, for fleets that start settled: no lookup at the start.
+    package mutating func load(_ peers: [PeerIndex], keys: Keyspace) {
+        table.load(peers, keys: keys)
+        upkeep.loaded()
+    }
+
+    package var tableCount: Int { table.count }
+    package func contains(_ peer: PeerIndex, keys: Keyspace) -> Bool {
+        table.contains(peer, word: keys.word(of: peer))
+    }
+
+    /// The table, most useful first, to be remembered over a restart.
+    package func snapshot() -> [PeerIndex] { table.mostUsefulFirst }
+
+    /// How many peers the network has, as this node's table and lookups tell; nil while they tell too little.
+    package var networkSize: Int? { size.count(table, k: settings.configuration.k) }
+
+    package var recordCount: Int { server.first?.records.count ?? 0 }
+    package var providerRecordCount: Int { server.first?.providers.recordCount ?? 0 }
+    package var operationCount: Int { operations.count }
+    package var callCount: Int { calls.count }
+
     /// Every peer that the core would name in an effect: `PeerTable` frees the numbers of all others.
-    package func forEachPeer(_ body: (PeerIndex) -> Void) {}
+    package func forEachPeer(_ body: (PeerIndex) -> Void) {
+        table.forEach(body)
+        table.forEachReplacement(body)
+        calls.forEachPeer(body)
+        for operation in operations { operation.forEachPeer(body) }
+        for peer in remembered { body(peer) }
+        if let server = server.first { server.forEachPeer(body) }
+    }
 }

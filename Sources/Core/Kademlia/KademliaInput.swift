@@ -12,11 +12,11 @@ package enum KademliaInput: Sendable {
 
     // MARK: Calls
 
-    /// Answers to `.call`.
+    /// Answers to `.call`. To `.addProvider` nobody answers: an empty response as soon as it is sent.
     case answered(RequestID, KademliaResponse)
     /// No connection, a refusal, a time-out of the stream, or an answer that can't be read.
     case callFailed(RequestID)
-    /// A peer asks; exactly one `.answer` follows, except to `.addProvider`.
+    /// A peer asks; exactly one `.answer` or `.refuse` follows, also to `.addProvider` (its answer isn't sent).
     case asked(RequestID, by: PeerIndex, group: AddressGroup, KademliaRequest)
 
     // MARK: The embedder
@@ -28,7 +28,7 @@ package enum KademliaInput: Sendable {
     case provideWithdrawn(KademliaTarget)
     /// Kept (when this node is one of the closest or stores its own) and sent to the closest peers.
     case putRequested(RequestID, KademliaTarget, KademliaRecord, deadline: Instant)
-    /// Peers of an earlier run, most useful first; they are asked before they enter the table.
+    /// Peers of an earlier run (`snapshot`), most useful first; they are asked before they enter the table.
     case peersRemembered([PeerIndex])
 }
 
@@ -36,7 +36,7 @@ package enum KademliaInput: Sendable {
 package enum KademliaGoal: Sendable {
     /// The k closest peers.
     case closest(KademliaTarget)
-    /// One peer: ends as soon as somebody names it. `peer` is nil when nobody has given it a number yet.
+    /// One peer: ends with `.done` as soon as somebody names it; its addresses came with that answer.
     case peer(PeerIndex, KademliaTarget)
     /// A value, from `quorum` peers that agree or the best of those that answer.
     case value(KademliaTarget, quorum: Int)
@@ -50,6 +50,8 @@ package enum KademliaEffect: Sendable {
     /// A call that nobody waits for any more.
     case cancelCall(RequestID)
     case answer(RequestID, KademliaResponse)
+    /// Not answered: we are no server, the peer asks too often, or the record isn't accepted. Reset its stream.
+    case refuse(RequestID)
     /// Ends each `.lookupRequested`, `.provideRequested` and `.putRequested`, exactly once.
     case finished(RequestID, KademliaOutcome)
     /// A provider as soon as it is known, before `.finished`.
@@ -66,6 +68,8 @@ package struct KademliaOutcome: Sendable {
         case noPeers
         /// Too many lookups at once.
         case limit
+        /// Nobody took the record.
+        case notStored
         /// The record is refused by its namespace's validator.
         case invalidRecord
     }
@@ -80,6 +84,8 @@ package struct KademliaOutcome: Sendable {
     package var callCount = 0
     package var failedCallCount = 0
     package var depth = 0
+    /// The nearest peers stood denser than a network of this size has them: somebody may sit around the key.
+    package var isDense = false
 
     package init(status: Status) { self.status = status }
 }

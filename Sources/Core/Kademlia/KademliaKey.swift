@@ -24,6 +24,10 @@ package struct KademliaKey: Hashable, Comparable, Sendable {
     }
 
     package static func < (lhs: Self, rhs: Self) -> Bool { lhs.bytes < rhs.bytes }
+
+    /// The leading 64 bits. Tables and lookups rank by them alone: two keys that agree in all of them would cost
+    /// whoever wants them 2^64 hashes, and the peers of a network differ in far fewer.
+    package var word: UInt64 { bytes.words.0 }
 }
 
 /// Where the key of a peer is looked up: a core keeps four bytes per peer, not thirty-six.
@@ -44,18 +48,38 @@ package struct Keyspace: Sendable {
     package func key(of peer: PeerIndex) -> KademliaKey {
         switch source {
         case .derived(let seed):
-            var word = seed ^ UInt64(peer.value) &* 0x9E37_79B9_7F4A_7C15
-            func mixed() -> UInt64 {
-                word &+= 0x9E37_79B9_7F4A_7C15
-                var z = word
-                z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-                z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-                return z ^ (z >> 31)
-            }
-            return KademliaKey(Bytes32(words: (mixed(), mixed(), mixed(), mixed())))
+            let start = Self.start(seed, peer)
+            return KademliaKey(
+                Bytes32(
+                    words: (
+                        Self.mixed(start, 1), Self.mixed(start, 2), Self.mixed(start, 3), Self.mixed(start, 4)
+                    )))
         case .listed(let keys):
             let place = Int(peer.value)
             return KademliaKey(place < keys.count ? keys[place] : .zero)
         }
+    }
+
+    /// The leading 64 bits of the peer's key.
+    package func word(of peer: PeerIndex) -> UInt64 {
+        switch source {
+        case .derived(let seed):
+            return Self.mixed(Self.start(seed, peer), 1)
+        case .listed(let keys):
+            let place = Int(peer.value)
+            return place < keys.count ? keys[place].words.0 : 0
+        }
+    }
+
+    private static func start(_ seed: UInt64, _ peer: PeerIndex) -> UInt64 {
+        seed ^ UInt64(peer.value) &* 0x9E37_79B9_7F4A_7C15
+    }
+
+    /// SplitMix64's output number `count`.
+    private static func mixed(_ start: UInt64, _ count: UInt64) -> UInt64 {
+        var z = start &+ count &* 0x9E37_79B9_7F4A_7C15
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
     }
 }
