@@ -130,7 +130,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     let core: [Target.Dependency] = ["FuzzSupport", "TuttiBase", "TuttiIdentity", "TuttiConnection", nio]
     for (name, more) in [
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
-        ("Peers", ["TuttiPeers", "TuttiTransport"]),
+        ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Membership", ["TuttiMembership"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

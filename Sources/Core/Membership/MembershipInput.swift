@@ -11,8 +11,10 @@ package enum MembershipInput: Sendable {
     /// Answer to `.connect` when it does not lead to `.peerConnected`.
     case connectFailed(PeerIndex)
     case received(PeerIndex, MembershipMessage)
-    /// Peers worth knowing (bootstrap, mDNS, exchange, an earlier run): they enter the passive view.
+    /// Peers worth knowing (bootstrap, mDNS, exchange): they enter the passive view.
     case peersFound([PeerIndex])
+    /// The views of an earlier run: its neighbours are tried first.
+    case viewsRestored(MembershipSnapshot)
     /// Become part of the network through this peer.
     case joinRequested(PeerIndex)
     case leaveRequested
@@ -20,6 +22,8 @@ package enum MembershipInput: Sendable {
     case searchCancelled(RequestID)
     /// Answer to `.match`: what this node has for a query; nil when it has nothing.
     case matched(search: UInt64, ByteBuffer?)
+    /// To everybody in the overlay. The id must be new; whoever hands it in chooses it.
+    case broadcastRequested(BroadcastID, ByteBuffer)
 }
 
 package struct SearchPlan: Sendable {
@@ -36,21 +40,34 @@ package struct SearchPlan: Sendable {
     }
 }
 
+/// Both views, to be kept over a restart.
+package struct MembershipSnapshot: Hashable, Sendable {
+    package var active: [PeerIndex]
+    package var passive: [PeerIndex]
+
+    package init(active: [PeerIndex], passive: [PeerIndex]) {
+        self.active = active
+        self.passive = passive
+    }
+}
+
 /// What MembershipCore wants done.
 package enum MembershipEffect: Sendable {
     case send(PeerIndex, MembershipMessage)
     /// Dial; `.peerConnected` or `.connectFailed` follows.
     case connect(PeerIndex)
-    /// We no longer need this connection; others may.
+    /// We no longer need this connection once what was sent before is out; others may.
     case release(PeerIndex)
     /// A neighbour of the active view: its connection is kept.
     case protect(PeerIndex, isProtected: Bool)
     /// Ask the application what it has for a query; `.matched` follows.
     case match(search: UInt64, ByteBuffer)
+    /// A broadcast of another peer, each once.
+    case deliver(BroadcastID, ByteBuffer, from: PeerIndex)
     case emit(MembershipEvent)
 }
 
-package enum MembershipEvent: Sendable {
+package enum MembershipEvent: Hashable, Sendable {
     case neighbourUp(PeerIndex)
     case neighbourDown(PeerIndex)
     case stateChanged(PeerIndex, MemberUpdate.State)
