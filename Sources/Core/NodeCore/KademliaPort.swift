@@ -173,6 +173,10 @@ package struct KademliaPort: Sendable {
             core.handle(.callFailed(id), at: now, keys: context.keys)
         case .answered(let id, let bytes):
             guard let request = requests.removeValue(forKey: id) else { return }
+            if case .addProvider = request {
+                // Nobody answers to it.
+                return core.handle(.answered(id, KademliaResponse()), at: now, keys: context.keys)
+            }
             do throws(DecodeError) {
                 let response = try KademliaWire.decodeResponse(bytes, to: request, limits: limits) { named in
                     context.learn(named.id, named.addresses, at: now)
