@@ -84,7 +84,7 @@ package struct NodeFleet: ~Copyable {
             identity: key, limits: limits, agent: "node/\(place)", securities: [.noise])
         members.append(
             Member(
-                core: NodeCore(configuration: configuration, seed: seed &+ UInt64(place), at: now), key: key,
+                core: NodeCore(configuration: NodeCoreConfiguration(peers: configuration), seed: seed &+ UInt64(place), at: now), key: key,
                 address: address, configuration: configuration, protocols: protocols))
         nodeAt[address] = place
         begin(place)
@@ -179,7 +179,7 @@ package struct NodeFleet: ~Copyable {
         members[node].isAlive = true
         members[node].armed = .max
         members[node].sockets = [:]
-        members[node].core = NodeCore(configuration: members[node].configuration, seed: seed &+ UInt64(node), at: now)
+        members[node].core = NodeCore(configuration: NodeCoreConfiguration(peers: members[node].configuration), seed: seed &+ UInt64(node), at: now)
         begin(node)
     }
 
