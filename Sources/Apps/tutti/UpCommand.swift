@@ -18,6 +18,7 @@ struct UpCommand: AsyncParsableCommand {
             Examples:
               tutti up
               tutti up --listen /ip4/0.0.0.0/tcp/4001 --listen /ip6/::/tcp/4001
+              tutti up --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
               tutti up --data /srv/tutti --passphrase-file /etc/tutti/passphrase
             """)
 
@@ -25,6 +26,9 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(help: "An address to listen on; may be repeated.", transform: Console.address)
     var listen: [Multiaddr] = []
+
+    @Option(help: "A node through which to enter the network; may be repeated.", transform: Console.address)
+    var bootstrap: [Multiaddr] = []
 
     @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "notice"
@@ -43,6 +47,10 @@ struct UpCommand: AsyncParsableCommand {
         configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
         if !listen.isEmpty { configuration.listen = listen }
         configuration.logger = logger
+        configuration.dht = DHTSettings()
+        configuration.gossip = GossipSettings()
+        configuration.mesh = MeshSettings()
+        let bootstrap = bootstrap
         let node = try Node(configuration: configuration)
         let services = ServiceGroup(
             configuration: .init(
@@ -53,8 +61,24 @@ struct UpCommand: AsyncParsableCommand {
                 guard let addresses = try? await node.listenAddresses else { return }
                 Console.print("id \(node.peerID)")
                 for address in addresses { Console.print("listening \(address)") }
+                await Self.join(node, bootstrap)
             }
             try await services.run()
+        }
+    }
+
+    /// Until somebody answers.
+    private static func join(_ node: Node, _ bootstrap: [Multiaddr]) async {
+        var pause = Duration.seconds(1)
+        while !bootstrap.isEmpty, !Task.isCancelled {
+            do {
+                for peer in try await node.join(at: bootstrap) { Console.print("joined \(peer)") }
+                return
+            } catch {
+                Console.note("no bootstrap address answers yet: \(error)")
+                try? await Task.sleep(for: pause)
+                pause = min(pause * 2, .seconds(60))
+            }
         }
     }
 }

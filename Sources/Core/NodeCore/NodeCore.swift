@@ -1,44 +1,254 @@
 // SPDX-License-Identifier: Apache-2.0
+import DequeModule
 package import TuttiBase
+package import TuttiGossip
+package import TuttiIdentity
+package import TuttiKademlia
+package import TuttiMembership
 package import TuttiPeers
 
 /// The whole node as one value: routes inputs to its cores and effects out of them. No logic of its own beyond wiring.
 ///
 /// The same code runs under `NodeDriver` on sockets and under virtual time. The caller drains `nextEffect()` until nil
 /// after every call, then sets one timer for `nextTimeout`. Time never goes back.
+///
+/// Kademlia, Gossip and Membership are optional. Each sits in a port, which turns its typed messages into bytes on
+/// streams and peers' numbers into ids. Streams are routed by protocol when they open, by their key afterwards.
 package struct NodeCore: Sendable {
-    /// One case per core.
-    package enum Input: Sendable {
-        indirect case peers(PeersInput)
+    private enum Owner: Sendable {
+        case kademlia
+        case gossip
+        case membership
     }
 
-    /// One case per core.
-    package enum Effect: Sendable {
-        indirect case peers(PeersEffect)
-    }
+    private var context: NodeContext
+    private var kademlia: KademliaPort?
+    private var gossip: GossipPort?
+    private var membership: MembershipPort?
+    /// Streams that are not PeersCore's.
+    private var owners: [ConnectionID: [StreamID: Owner]] = [:]
+    private var outbox: Deque<Effect> = []
 
-    package private(set) var peers: PeersCore
+    package var peers: PeersCore { context.peers }
+    /// Peers of the membership overlay that we hold a link with.
+    package var neighbours: [PeerID] { membership?.neighbours(context) ?? [] }
+    /// Peers in Kademlia's table.
+    package var kademliaTableCount: Int { kademlia?.tableCount ?? 0 }
 
     /// - Parameter seed: for the choices of cores that draw lots. PeersCore draws none.
-    package init(configuration: PeersConfiguration, seed: UInt64, at now: Instant) {
-        peers = PeersCore(configuration: configuration, at: now)
+    package init(configuration: NodeCoreConfiguration, seed: UInt64, at now: Instant) {
+        let own = configuration.peers.identity.peerID
+        context = NodeContext(
+            peers: PeersCore(configuration: configuration.peers, at: now),
+            table: PeerTable(own: own, countMax: configuration.numberedPeersMax))
+        let ownKey = KademliaKey(context.table.keys.first ?? .zero)
+        var seeds = SeededGenerator(seed: seed)
+        let (first, second, third) = (seeds.next(), seeds.next(), seeds.next())
+        kademlia = configuration.kademlia.map {
+            KademliaPort(configuration: $0, own: own, key: ownKey, seed: first, at: now)
+        }
+        gossip = configuration.gossip.map { GossipPort(configuration: $0, seed: second, at: now) }
+        membership = configuration.membership.map { MembershipPort(configuration: $0, seed: third, at: now) }
     }
 
-    package mutating func handle(_ input: Input, at now: Instant) {
-        switch input {
-        case .peers(let input): peers.handle(input, at: now)
+    /// Protocols that the cores answer to, PeersCore's included.
+    package var protocols: [CoreProtocol] {
+        var all = PeersCore.protocols.map {
+            CoreProtocol($0, messageBytesMax: PeersCore.messageBytesMax, inboundMax: 4)
         }
+        all += kademlia?.protocols ?? []
+        all += gossip?.protocols ?? []
+        all += membership?.protocols ?? []
+        return all
+    }
+
+    // MARK: Inputs
+
+    package mutating func handle(_ input: Input, at now: Instant) {
+        if context.table.isCrowded { sweep() }
+        switch input {
+        case .peers(let input): handle(input, at: now)
+        case .kademlia(let command): kademlia?.handle(command, at: now, &context)
+        case .gossip(let command): gossip?.handle(command, at: now, &context)
+        case .membership(let command): membership?.handle(command, at: now, &context)
+        }
+        settle(at: now)
     }
 
     package mutating func handleTimeout(at now: Instant) {
-        peers.handleTimeout(at: now)
+        if let next = context.peers.nextTimeout, next <= now { context.peers.handleTimeout(at: now) }
+        if let next = kademlia?.nextTimeout, next <= now { kademlia?.handleTimeout(at: now, &context) }
+        if let next = gossip?.nextTimeout, next <= now { gossip?.handleTimeout(at: now, &context) }
+        if let next = membership?.nextTimeout, next <= now { membership?.handleTimeout(at: now, &context) }
+        settle(at: now)
     }
 
     package var nextTimeout: Instant? {
-        peers.nextTimeout
+        var earliest = context.peers.nextTimeout
+        for candidate in [kademlia?.nextTimeout, gossip?.nextTimeout, membership?.nextTimeout] {
+            guard let candidate else { continue }
+            earliest = min(earliest ?? candidate, candidate)
+        }
+        return earliest
     }
 
     package mutating func nextEffect() -> Effect? {
-        peers.nextEffect().map { .peers($0) }
+        outbox.popFirst()
+    }
+
+    // MARK: Routing
+
+    private mutating func handle(_ input: PeersInput, at now: Instant) {
+        switch input {
+        case .streamOpened(let id, let stream, let name, let direction, let request):
+            let key = StreamKey(id, stream)
+            if direction == .outbound, let request, let owner = owner(of: request) {
+                owners[id, default: [:]][stream] = owner
+                return give(.streamOpened(request, key), to: owner, at: now)
+            }
+            guard direction == .inbound, let owner = owner(of: name) else { break }
+            // Of a connection that is given up.
+            guard let peer = context.peers.peer(on: id) else { return perform(.reset(key), at: now) }
+            owners[id, default: [:]][stream] = owner
+            return give(.streamArrived(key, name, peer), to: owner, at: now)
+        case .message(let id, let stream, let bytes):
+            guard let owner = owners[id]?[stream] else { break }
+            return give(.message(StreamKey(id, stream), bytes), to: owner, at: now)
+        case .streamEnded(let id, let stream):
+            guard let owner = owners[id]?.removeValue(forKey: stream) else { break }
+            return give(.streamEnded(StreamKey(id, stream)), to: owner, at: now)
+        case .streamFailed(let id, let stream, _):
+            guard let owner = owners[id]?.removeValue(forKey: stream) else { break }
+            return give(.streamFailed(StreamKey(id, stream)), to: owner, at: now)
+        case .openFailed(_, let request):
+            guard let owner = owner(of: request) else { break }
+            return give(.openFailed(request), to: owner, at: now)
+        case .closed(let id, _):
+            owners[id] = nil
+            giveAll(.connectionClosed(id), at: now)
+        default:
+            break
+        }
+        context.peers.handle(input, at: now)
+    }
+
+    private func owner(of name: ProtocolID) -> Owner? {
+        if kademlia?.speaks(name) == true { return .kademlia }
+        if gossip?.speaks(name) == true { return .gossip }
+        if membership?.speaks(name) == true { return .membership }
+        return nil
+    }
+
+    private func owner(of request: RequestID) -> Owner? {
+        if kademlia?.owns(request) == true { return .kademlia }
+        if gossip?.owns(request) == true { return .gossip }
+        if membership?.owns(request) == true { return .membership }
+        return nil
+    }
+
+    private mutating func give(_ input: PortInput, to owner: Owner, at now: Instant) {
+        switch owner {
+        case .kademlia: kademlia?.handle(input, at: now, &context)
+        case .gossip: gossip?.handle(input, at: now, &context)
+        case .membership: membership?.handle(input, at: now, &context)
+        }
+    }
+
+    private mutating func giveAll(_ input: PortInput, at now: Instant) {
+        kademlia?.handle(input, at: now, &context)
+        gossip?.handle(input, at: now, &context)
+        membership?.handle(input, at: now, &context)
+    }
+
+    /// Carries effects between the cores until all are quiet; what concerns the outside is left in `outbox`.
+    private mutating func settle(at now: Instant) {
+        var hasMore = true
+        while hasMore {
+            hasMore = false
+            while let effect = context.peers.nextEffect() {
+                hasMore = true
+                route(effect, at: now)
+            }
+            kademlia?.settle(at: now, &context, &outbox)
+            gossip?.settle(at: now, &context, &outbox)
+            membership?.settle(at: now, &context, &outbox)
+            guard !context.commands.isEmpty else { continue }
+            hasMore = true
+            var commands: [StreamCommand] = []
+            swap(&commands, &context.commands)
+            for command in commands { perform(command, at: now) }
+        }
+    }
+
+    private mutating func route(_ effect: PeersEffect, at now: Instant) {
+        switch effect {
+        case .dialed(let request, let id, _):
+            if let owner = owner(of: request) { return give(.dialed(request, id), to: owner, at: now) }
+        case .dialRejected(let request, _):
+            if let owner = owner(of: request) { return give(.dialFailed(request), to: owner, at: now) }
+        case .emit(.peerIdentified(let peer, let profile)):
+            if let id = context.peers.connection(to: peer) { giveAll(.peerIdentified(peer, profile, id), at: now) }
+        case .emit(.peerDisconnected(let peer, _)):
+            giveAll(.peerDisconnected(peer), at: now)
+        case .emit(.connectionPreferred(let peer, let id)):
+            giveAll(.connectionPreferred(peer, id), at: now)
+        default:
+            break
+        }
+        outbox.append(.peers(effect))
+    }
+
+    private mutating func perform(_ command: StreamCommand, at now: Instant) {
+        switch command {
+        case .dial(let request, let peer, let deadline):
+            context.peers.handle(.dialRequested(request, peer: peer, addresses: [], deadline: deadline), at: now)
+        case .open(let id, let name, let request):
+            outbox.append(.peers(.openStream(id, name, request: request)))
+        case .send(let key, let bytes):
+            outbox.append(.peers(.send(key.connection, key.stream, bytes)))
+        case .closeWriting(let key):
+            outbox.append(.peers(.closeWriting(key.connection, key.stream)))
+        case .reset(let key):
+            owners[key.connection]?[key.stream] = nil
+            outbox.append(.peers(.resetStream(key.connection, key.stream)))
+        }
+    }
+
+    /// Frees the numbers of peers that no core speaks of any more.
+    private mutating func sweep() {
+        let (kademlia, gossip, membership) = (kademlia, gossip, membership)
+        context.table.sweep { mark in
+            kademlia?.forEachPeer(mark)
+            gossip?.forEachPeer(mark)
+            membership?.forEachPeer(mark)
+        }
+    }
+}
+
+/// A protocol whose streams carry whole messages to a core.
+package struct CoreProtocol: Hashable, Sendable {
+    package let name: ProtocolID
+    package let messageBytesMax: Int
+    /// Streams that one connection may hold open.
+    package let inboundMax: Int
+
+    package init(_ name: ProtocolID, messageBytesMax: Int, inboundMax: Int) {
+        self.name = name
+        self.messageBytesMax = messageBytesMax
+        self.inboundMax = inboundMax
+    }
+}
+
+/// Which cores a node has, and how each is set up.
+package struct NodeCoreConfiguration: Sendable {
+    package var peers: PeersConfiguration
+    package var kademlia: KademliaConfiguration?
+    package var gossip: GossipConfiguration?
+    package var membership: MembershipConfiguration?
+    /// Peers that cores speak of at once. At it: peers newly heard of are passed over.
+    package var numberedPeersMax = 65_536
+
+    package init(peers: PeersConfiguration) {
+        self.peers = peers
     }
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import TuttiBase
 package import TuttiIdentity
 
 /// From where an address can be reached.
@@ -93,6 +94,18 @@ extension AddressScope {
         case (.global, _), (_, .loopback): true
         case (.local, .local): true
         case (.local, .global), (.loopback, _): false
+        }
+    }
+}
+
+extension Multiaddr {
+    /// The part of the network that one party can be assumed to hold: IPv4 /16, IPv6 /32. None for this machine and site.
+    package var group: AddressGroup {
+        guard kind.scope == .global else { return .none }
+        switch kind {
+        case .ip4(let address): return AddressGroup(UInt64(address >> 16) | 1 << 32)
+        case .ip6(let high, _): return AddressGroup(high >> 32 | 1 << 33)
+        case .name, .memory, .unusable: return .none
         }
     }
 }

@@ -81,6 +81,7 @@ package struct IdentifyCore: Sendable {
     /// Grows with each change of what we say of ourselves.
     private var version: UInt64 = 1
     private var listenAddresses: [Multiaddr] = []
+    package var announcedAddresses: [Multiaddr] { listenAddresses }
     private var protocols: [ProtocolID] = []
     private var signedRecord: [UInt8] = []
     private var statement = IdentifyStatement(version: 0, IdentifyMessage())

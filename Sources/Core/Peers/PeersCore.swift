@@ -27,7 +27,7 @@ package struct PeersCore: Sendable {
     package static let messageBytesMax = 8 * 1_024
 
     private let configuration: PeersConfiguration
-    private var ownID: PeerID { configuration.identity.peerID }
+    package var ownID: PeerID { configuration.identity.peerID }
     private var limits: NodeLimits { configuration.limits }
 
     private var dials: DialTable
@@ -67,6 +67,10 @@ package struct PeersCore: Sendable {
     /// The connection that new streams to the peer use.
     package func connection(to peer: PeerID) -> ConnectionID? { table.preferred(peer) }
     package func connections(to peer: PeerID) -> [ConnectionID] { table.connections(of: peer) }
+    package func peer(on id: ConnectionID) -> PeerID? { table[id]?.peer }
+    package func remote(of id: ConnectionID) -> Multiaddr? { table[id]?.remote }
+    /// What others are told of where we are.
+    package var announcedAddresses: [Multiaddr] { identify.announcedAddresses }
     package func profile(of peer: PeerID) -> PeerProfile? {
         for id in table.connections(of: peer).reversed() {
             if let profile = identify.profile(on: id) { return profile }
