@@ -5,7 +5,7 @@ package import TuttiMembership
 import struct NIOCore.ByteBuffer
 
 package struct MembershipWorld: Sendable {
-    package let configuration: MembershipConfiguration
+    package var configuration: MembershipConfiguration
     /// Through whom a peer joins that starts with nothing.
     package var contact = PeerIndex(0)
     /// Peers that have what searches look for.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 import TuttiConnection
+import TuttiGossip
 package import TuttiIdentity
 package import TuttiNodeCore
 package import TuttiPeers
@@ -16,8 +17,8 @@ package struct NodeFleet: ~Copyable {
         package fileprivate(set) var core: NodeCore
         package let key: KeyPair
         package let address: Multiaddr
-        let configuration: PeersConfiguration
-        let protocols: [ProtocolID]
+        let configuration: NodeCoreConfiguration
+        let protocols: Set<ProtocolID>
         var armed = UInt64.max
         package fileprivate(set) var isAlive = true
         /// Connection ids of this life, and what socket each is an end of.
@@ -55,8 +56,8 @@ package struct NodeFleet: ~Copyable {
     package private(set) var members: [Member] = []
     package private(set) var digest = EventDigest()
     package private(set) var events: UInt64 = 0
-    /// What cores told their embedders.
-    package private(set) var told: [(at: Instant, node: Int, event: PeersEvent)] = []
+    /// What the cores beside PeersCore told their embedders.
+    package private(set) var results: [(at: Instant, node: Int, effect: NodeCore.Effect)] = []
     private var queue = EventQueue<Happening>()
     private var time: UInt64 = 0
     private var draws: DrawStream
@@ -77,22 +78,33 @@ package struct NodeFleet: ~Copyable {
     package var now: Instant { Instant(nanoseconds: Int64(time)) }
 
     /// Adds a node; it listens at `/ip4/10.HIGH.LOW.1/tcp/4001`.
-    package mutating func add(_ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab) {
+    package mutating func add(
+        _ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab,
+        configure: (inout NodeCoreConfiguration) -> Void = { _ in }
+    ) {
         let place = members.count
         let address = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(place) << 8), .tcp(4_001)])
-        let configuration = PeersConfiguration(
-            identity: key, limits: limits, agent: "node/\(place)", securities: [.noise])
+        var configuration = NodeCoreConfiguration(
+            peers: PeersConfiguration(identity: key, limits: limits, agent: "node/\(place)", securities: [.noise]))
+        configure(&configuration)
+        let core = NodeCore(configuration: configuration, seed: seed &+ UInt64(place), at: now)
         members.append(
             Member(
-                core: NodeCore(configuration: NodeCoreConfiguration(peers: configuration), seed: seed &+ UInt64(place), at: now), key: key,
-                address: address, configuration: configuration, protocols: protocols))
+                core: core, key: key, address: address, configuration: configuration,
+                protocols: Set(protocols + core.protocols.map(\.name))))
         nodeAt[address] = place
         begin(place)
     }
 
     private mutating func begin(_ node: Int) {
         give(node, .peers(.listening([members[node].address])))
-        give(node, .peers(.protocolsChanged(members[node].protocols)))
+        give(node, .peers(.protocolsChanged(members[node].protocols.sorted())))
+    }
+
+    package mutating func takeResults() -> [(at: Instant, node: Int, effect: NodeCore.Effect)] {
+        var taken: [(at: Instant, node: Int, effect: NodeCore.Effect)] = []
+        swap(&taken, &results)
+        return taken
     }
 
     package mutating func give(_ node: Int, _ input: NodeCore.Input) {
@@ -179,7 +191,7 @@ package struct NodeFleet: ~Copyable {
         members[node].isAlive = true
         members[node].armed = .max
         members[node].sockets = [:]
-        members[node].core = NodeCore(configuration: NodeCoreConfiguration(peers: members[node].configuration), seed: seed &+ UInt64(node), at: now)
+        members[node].core = NodeCore(configuration: members[node].configuration, seed: seed &+ UInt64(node), at: now)
         begin(node)
     }
 
@@ -195,6 +207,15 @@ package struct NodeFleet: ~Copyable {
         while let effect = members[node].core.nextEffect() {
             switch effect {
             case .peers(let effect): perform(node, effect)
+            case .gossip(.validate(let request, let messages, _)):
+                // The embedder accepts whatever comes.
+                let verdicts = messages.map { _ in GossipVerdict.accept }
+                members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
+            case .membership(.match(let search, let question)):
+                members[node].core.handle(.membership(.matched(search: search, question)), at: now)
+            case .kademlia, .gossip, .membership:
+                digest.mix(4 &+ UInt64(node) &* 8)
+                results.append((now, node, effect))
             }
         }
         guard let due = members[node].core.nextTimeout, due < .distantFuture else { return }
@@ -223,8 +244,7 @@ package struct NodeFleet: ~Copyable {
         case .closeWriting(let id, let stream): forward(node, id) { .streamEnded($0, stream) }
         case .resetStream(let id, let stream): forward(node, id) { .streamFailed($0, stream, .reset) }
         case .announce(let statement): members[node].statement = statement
-        case .emit(let event): told.append((now, node, event))
-        case .dialed, .dialRejected: break
+        case .emit, .dialed, .dialRejected: break
         }
     }
 
@@ -301,7 +321,7 @@ package struct NodeFleet: ~Copyable {
     }
 
     private func refusal(_ socket: Socket, by listener: KeyPair) -> CloseReason? {
-        guard members[socket.listener].configuration.securities.contains(socket.security) else {
+        guard members[socket.listener].configuration.peers.securities.contains(socket.security) else {
             return .violation(.refused(socket.security), .negotiate)
         }
         guard let expected = socket.expected, expected != listener.peerID else { return nil }

@@ -3,10 +3,10 @@ import TuttiBase
 import TuttiIdentity
 
 enum NodeScenarios {
-    static let all = [nodes]
+    static let all = [nodes, dials]
 
-    static let nodes = Scenario(
-        "nodes", "whole nodes dial each other, identify, lose some and come back",
+    static let dials = Scenario(
+        "dials", "whole nodes dial each other, identify, lose some and come back",
         [
             ScenarioParameter("nodes", 50, 2...2_000, "nodes"),
             ScenarioParameter("dials", 6, 1...100, "nodes that each dials"),
