@@ -88,10 +88,10 @@ struct OverlayTests {
             var readers: [TopicMessages] = []
             for node in nodes { readers.append(try await node.gossip.subscribe("news")) }
             // Sent again until all have it: who follows what spreads a moment after the call.
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     while !Task.isCancelled {
-                        try await nodes[1].gossip.publish(ByteBuffer(string: "hello"), to: "news")
+                        _ = try? await nodes[1].gossip.publish(ByteBuffer(string: "hello"), to: "news")
                         await Task.yield()
                     }
                 }
@@ -114,7 +114,7 @@ struct OverlayTests {
         }
         try await withNetwork(2, configure: configure) { nodes in
             let reader = try await nodes[0].gossip.subscribe("news")
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     while !Task.isCancelled {
                         for text in ["bad", "good"] {
