@@ -3,7 +3,7 @@
 
 usage: scripts/bench [ROW...] [--runs N] [--mib N] [--json FILE] [--us SPEC] [--no-build]
 
-rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath; all of them when none is named
+rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath, dht, gossip; all of them when none is named
 --runs     rounds of each figure; medians are shown (5)
 --mib      MiB that one bulk run moves (512)
 --hold     seconds that the memory row watches its 5,000 idle connections (0; 300 for the record)
@@ -18,7 +18,7 @@ import argparse, datetime, json, os, platform, subprocess, sys
 from rows import Bench
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath"]
+ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip"]
 
 
 def machine():
@@ -90,7 +90,33 @@ def lines_of(results):
             add("63 ms, first byte back after the dial, round trips, %s" % security, go["first_byte_rtts"], ours["first_byte_rtts"],
                 "≤ 3", ours["first_byte_rtts"] <= 3.1,
                 "waits for identify: " + ", ".join(k for k, r in (("go", go), ("tutti", ours)) if r["first_byte_with_identify"]))
+    if "dht" in results:
+        row = results["dht"]
+        go, ours, mixed = row["go"], row["tutti"], row["mixed"]
+        for op in ("put", "get", "provide", "find_providers", "find_peer"):
+            key = op + "_p50_ms"
+            add("30-node DHT, %s p50, ms (mixed %s)" % (op, number(mixed[key])), go[key], ours[key], "< 1×", ours[key] < go[key])
+        add("… CPU ms/op, whole network", go["cpu_ms_per_op"], ours["cpu_ms_per_op"], "≤ 0.5×",
+            ours["cpu_ms_per_op"] <= 0.5 * go["cpu_ms_per_op"])
+        memory(add, go, ours)
+        add("… success, mixed", None, mixed["success"], "1", mixed["success"] == 1)
+        add("… success", go["success"], ours["success"], "1", ours["success"] == 1)
+    if "gossip" in results:
+        row = results["gossip"]
+        go, ours, mixed = row["go"], row["tutti"], row["mixed"]
+        add("25-node gossip, 1 KiB, msg/s", go["msg_per_s"], ours["msg_per_s"], "≥ 2.5×", ours["msg_per_s"] >= 2.5 * go["msg_per_s"])
+        key = "cpu_us_per_delivery"
+        add("… CPU µs/delivery", go[key], ours[key], "≤ 0.4×", ours[key] <= 0.4 * go[key])
+        for key in ("p50_ms", "p99_ms"):
+            add("… %s at 20 msg/s" % key.replace("_", ", "), go[key], ours[key], "< 1×", ours[key] < go[key])
+        memory(add, go, ours)
+        add("… delivery, mixed", None, mixed["delivery"], "1", mixed["delivery"] == 1)
     return out
+
+
+def memory(add, go, ours):
+    key = "private_dirty_MiB"
+    add("… Private_Dirty, MiB a node", go[key], ours[key], "≤ 0.4×", ours[key] <= 0.4 * go[key])
 
 
 def table(results, facts):
@@ -121,7 +147,7 @@ def main():
     facts, results, failed = machine() | {"us": us, "runs": options.runs, "mib": options.mib}, {}, []
     measures = {"bulk-noise": lambda: bench.bulk("noise"), "bulk-tls": lambda: bench.bulk("tls"), "conn": bench.connections,
                 "streams": bench.streams, "ping": bench.ping, "memory": lambda: bench.memory(seconds=options.hold),
-                "longpath": bench.longpath}
+                "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip")}
     for row in wanted:
         print("bench: %s" % row, file=sys.stderr, flush=True)
         try:

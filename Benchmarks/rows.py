@@ -8,6 +8,7 @@ import contextlib, json, os, resource, subprocess, sys, tempfile, threading, tim
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "Tests", "Interop"))
 import p2pd, rig
+import overlays
 import uds_baseline
 
 GB = 1e9
@@ -241,6 +242,11 @@ class Bench:
             return row
 
     # ------------------------------------------------------------------------------------------------ 63 ms
+
+    def overlay(self, row):
+        """Whole networks of p2pd, of Tutti, and half and half, one after the other."""
+        measure = {"dht": overlays.dht, "gossip": overlays.gossip}[row]
+        return {name: measure(self.us, kind) for name, kind in (("go", "go"), ("tutti", "ours"), ("mixed", "mix"))}
 
     def longpath(self, rtt_ms=63.0, mib=1024):
         with tempfile.TemporaryDirectory() as folder:

@@ -61,7 +61,8 @@ struct RequestStreamsTests {
         }
         #expect(sent == [1, 2, 3])
         for value in UInt8(11)...13 { streams.message(key, bytes(value), at: .zero) }
-        #expect(streams.outcomes() == [1: 11, 2: 12, 3: 13])
+        let outcome1 = streams.outcomes()
+        #expect(outcome1 == [1: 11, 2: 12, 3: 13])
         #expect(streams.callCount == 0)
     }
 
@@ -71,7 +72,8 @@ struct RequestStreamsTests {
         streams.cancel(RequestID(1), at: .zero)
         streams.message(key, bytes(11), at: .zero)
         streams.message(key, bytes(12), at: .zero)
-        #expect(streams.outcomes() == [2: 12])
+        let outcome2 = streams.outcomes()
+        #expect(outcome2 == [2: 12])
         #expect(streams.callCount == 0)
     }
 
@@ -88,7 +90,8 @@ struct RequestStreamsTests {
         let second = StreamKey(connection, StreamID(3))
         streams.opened(try #require(opening.first), second, at: .zero)
         streams.lost(second, at: .zero)
-        #expect(streams.outcomes() == [1: 11, 2: nil])
+        let outcome3 = streams.outcomes()
+        #expect(outcome3 == [1: 11, 2: nil])
         #expect(streams.callCount == 0)
     }
 
@@ -99,8 +102,10 @@ struct RequestStreamsTests {
         let due = try #require(streams.nextTimeout)
         #expect(due == .zero + .seconds(10))
         streams.handleTimeout(at: due)
-        #expect(streams.outcomes() == [1: nil])
-        #expect(streams.commands().contains { if case .reset(key) = $0 { true } else { false } })
+        let outcome4 = streams.outcomes()
+        #expect(outcome4 == [1: nil])
+        let commands10 = streams.commands()
+        #expect(commands10.contains { if case .reset(key) = $0 { true } else { false } })
         #expect(!streams.owns(key))
         #expect(streams.nextTimeout == nil)
     }
@@ -109,15 +114,18 @@ struct RequestStreamsTests {
     func failures() throws {
         var streams = try RequestStreams.open(calls: 2)
         streams.connectionClosed(connection)
-        #expect(streams.outcomes() == [1: nil, 2: nil])
+        let outcome5 = streams.outcomes()
+        #expect(outcome5 == [1: nil, 2: nil])
         streams.call(RequestID(3), other, bytes(3), expectsAnswer: true, over: nil, at: .zero)
         guard case .dial(let dial, other, _)? = streams.commands().last else { throw Unexpected() }
         streams.dialFailed(dial)
-        #expect(streams.outcomes() == [3: nil])
+        let outcome6 = streams.outcomes()
+        #expect(outcome6 == [3: nil])
         streams.call(RequestID(4), peer, bytes(4), expectsAnswer: true, over: connection, at: .zero)
         guard case .open(_, _, let request)? = streams.commands().last else { throw Unexpected() }
         streams.openFailed(request)
-        #expect(streams.outcomes() == [4: nil])
+        let outcome7 = streams.outcomes()
+        #expect(outcome7 == [4: nil])
         #expect(streams.callCount == 0)
         #expect(streams.nextTimeout == nil)
     }
@@ -131,7 +139,8 @@ struct RequestStreamsTests {
         #expect(due == .zero + .seconds(30))
         streams.handleTimeout(at: due)
         #expect(!streams.owns(key))
-        #expect(streams.commands().contains { if case .closeWriting(key) = $0 { true } else { false } })
+        let commands11 = streams.commands()
+        #expect(commands11.contains { if case .closeWriting(key) = $0 { true } else { false } })
     }
 
     @Test("Calls over the limit of one peer fail at once")
@@ -139,7 +148,8 @@ struct RequestStreamsTests {
         var limits = RequestStreams.Limits()
         limits.callsPerPeerMax = 2
         var streams = try RequestStreams.open(calls: 3, limits: limits)
-        #expect(streams.outcomes() == [3: nil])
+        let outcome8 = streams.outcomes()
+        #expect(outcome8 == [3: nil])
         #expect(streams.callCount == 2)
     }
 
@@ -148,7 +158,8 @@ struct RequestStreamsTests {
         var streams = try RequestStreams.open(calls: 1)
         streams.message(key, bytes(11), at: .zero)
         streams.message(key, bytes(12), at: .zero)
-        #expect(streams.outcomes() == [1: 11])
+        let outcome9 = streams.outcomes()
+        #expect(outcome9 == [1: 11])
         #expect(!streams.owns(key))
     }
 }
@@ -192,12 +203,13 @@ struct MessageStreamsTests {
         streams.open(peer, "/x/1", over: connection)
         for attempt in 0..<4 {
             let (request, _) = try streams.opening()
-            #expect(streams.nextLoss() == nil)
+            let early = streams.nextLoss()
+            #expect(early == nil)
             streams.openFailed(request, at: .zero)
             if attempt < 3 { streams.handleTimeout(at: try #require(streams.nextTimeout)) }
         }
-        #expect(streams.nextLoss() == peer)
-        #expect(streams.nextLoss() == nil)
+        let losses = [streams.nextLoss(), streams.nextLoss()]
+        #expect(losses == [peer, nil])
         #expect(streams.nextTimeout == nil)
     }
 
@@ -210,13 +222,15 @@ struct MessageStreamsTests {
         if isPreferredFirst { streams.connectionPreferred(peer, second) }
         streams.connectionClosed(connection)
         if !isPreferredFirst {
-            #expect(streams.commands().isEmpty)
+            let commands12 = streams.commands()
+            #expect(commands12.isEmpty)
             streams.connectionPreferred(peer, second)
         }
         #expect(!streams.owns(key))
         let reopened = try streams.opening().1
         #expect(reopened == second)
-        #expect(streams.nextLoss() == nil)
+        let loss = streams.nextLoss()
+        #expect(loss == nil)
     }
 
     @Test("A peer that is gone is lost, and a stream that opens late is reset")
@@ -225,9 +239,11 @@ struct MessageStreamsTests {
         streams.open(peer, "/x/1", over: connection)
         let (request, _) = try streams.opening()
         streams.peerDisconnected(peer)
-        #expect(streams.nextLoss() == peer)
+        let loss = streams.nextLoss()
+        #expect(loss == peer)
         streams.opened(request, key)
-        #expect(streams.commands().contains { if case .reset(key) = $0 { true } else { false } })
+        let commands13 = streams.commands()
+        #expect(commands13.contains { if case .reset(key) = $0 { true } else { false } })
         streams.send(bytes(1), to: peer)
         #expect(streams.droppedCount == 1)
     }
@@ -239,15 +255,21 @@ struct PeerTableTests {
     func sweep() throws {
         let ids = (0..<8).map { KeyPair(seed: Bytes32(words: (UInt64($0), 1, 0, 9))).peerID }
         var table = PeerTable(own: ids[0], countMax: 8)
-        let numbers = try ids.map { try #require(table.index(of: $0)) }
+        var numbers: [PeerIndex] = []
+        for id in ids {
+            let number = table.index(of: id)
+            numbers.append(try #require(number))
+        }
         #expect(table.isCrowded)
-        #expect(table.index(of: peer) == nil)
+        let refused = table.index(of: peer)
+        #expect(refused == nil)
         table.sweep { mark in mark(numbers[3]) }
         #expect(table.count == 2)
         #expect(table.id(of: numbers[0]) == ids[0])
         #expect(table.id(of: numbers[3]) == ids[3])
         #expect(table.id(of: numbers[4]) == nil)
-        let new = try #require(table.index(of: peer))
+        let reused = table.index(of: peer)
+        let new = try #require(reused)
         #expect(table.id(of: new) == peer)
         #expect(table.keys[Int(new.value)] == KeyDerivation.sha256(peer.bytes))
         #expect(!table.isCrowded)

@@ -88,10 +88,10 @@ struct OverlayTests {
             var readers: [TopicMessages] = []
             for node in nodes { readers.append(try await node.gossip.subscribe("news")) }
             // Sent again until all have it: who follows what spreads a moment after the call.
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     while !Task.isCancelled {
-                        try await nodes[1].gossip.publish(ByteBuffer(string: "hello"), to: "news")
+                        _ = try? await nodes[1].gossip.publish(ByteBuffer(string: "hello"), to: "news")
                         await Task.yield()
                     }
                 }
@@ -114,7 +114,7 @@ struct OverlayTests {
         }
         try await withNetwork(2, configure: configure) { nodes in
             let reader = try await nodes[0].gossip.subscribe("news")
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     while !Task.isCancelled {
                         for text in ["bad", "good"] {
@@ -143,6 +143,41 @@ struct OverlayTests {
             while try await nodes[2].mesh.neighbours.isEmpty { _ = await events.next() }
             let hits = try await nodes[2].mesh.search(ByteBuffer(string: "who"), deadline: .seconds(20))
             #expect(hits.first?.answer == ByteBuffer(string: "me"))
+        }
+    }
+
+    @Test("Ten nodes on sockets, all given one address, knit into one network")
+    func knit() async throws {
+        let count = 10
+        let nodes = try (0..<count).map { _ in
+            try makeNode(.noise, InMemoryNetwork()) { configuration in
+                configuration.limits = .lab
+                configuration.dht = DHTSettings()
+                configuration.mesh = MeshSettings()
+            }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for node in nodes { group.addTask { try await node.run() } }
+            let entry = try await nodes[0].listenAddresses
+            for node in nodes.dropFirst() { try await node.join(at: entry) }
+            for node in nodes {
+                var events = node.events.makeAsyncIterator()
+                while try await node.mesh.neighbours.isEmpty { _ = await events.next() }
+            }
+            // Whoever is asked finds any other.
+            let addresses = try await nodes[3].dht.findPeer(nodes[8].peerID)
+            #expect(!addresses.isEmpty)
+            var reached: Set = [nodes[0].peerID]
+            var next = [nodes[0].peerID]
+            while let peer = next.popLast() {
+                for node in nodes where node.peerID == peer {
+                    for neighbour in try await node.mesh.neighbours where reached.insert(neighbour).inserted {
+                        next.append(neighbour)
+                    }
+                }
+            }
+            #expect(reached.count == count)
+            group.cancelAll()
         }
     }
 }

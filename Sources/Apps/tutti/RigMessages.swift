@@ -44,20 +44,14 @@ struct RigAnswer: Encodable, Sendable {
     var addrs: [String]?
 }
 
-/// A published message, as it arrived.
-struct RigMessage: Encodable, Sendable {
-    let event = "msg"
-    let topic: String
-    let from: String
-    let data: String
-    /// Unix seconds.
-    let t: Double
-}
-
 /// Writes whole lines, one at a time.
 actor RigOutput {
     func write(_ message: some Encodable & Sendable) {
         guard let line = try? Console.json(message) else { return }
+        Console.print(line)
+    }
+
+    func write(line: String) {
         Console.print(line)
     }
 

@@ -32,11 +32,14 @@ struct RigOverlays: Sendable {
             let topic = try topic(request)
             let messages = try await node.gossip.subscribe(topic)
             await output.write(RigAnswer(), to: request)
+            let name = try Console.json([topic]).dropFirst().dropLast()
             for await message in messages {
                 let data = Data(message.data.readableBytesView).base64EncodedString()
+                let now = Date().timeIntervalSince1970
+                // By hand: a JSON encoder would cost more than the message did on its way.
                 await output.write(
-                    RigMessage(
-                        topic: topic, from: "\(message.author)", data: data, t: Date().timeIntervalSince1970))
+                    line:
+                        #"{"event":"msg","topic":\#(name),"from":"\#(message.author)","data":"\#(data)","t":\#(now)}"#)
             }
             throw Refusal(description: "the subscription ended")
         case "publish":

@@ -30,12 +30,18 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "A node through which to enter the network; may be repeated.", transform: Console.address)
     var bootstrap: [Multiaddr] = []
 
+    @Option(help: "What peers are allowed: internet, or lab for many nodes on one machine.")
+    var limits = "internet"
+
     @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "notice"
 
     func validate() throws {
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError("'\(logLevel)' is not a log level")
+        }
+        guard NodeConfiguration.Limits(rawValue: limits) != nil else {
+            throw ValidationError("--limits must be internet or lab")
         }
     }
 
@@ -47,6 +53,8 @@ struct UpCommand: AsyncParsableCommand {
         configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
         if !listen.isEmpty { configuration.listen = listen }
         configuration.logger = logger
+        configuration.limits = NodeConfiguration.Limits(rawValue: limits) ?? .internet
+        if configuration.limits == .lab { Console.note("limits profile: lab") }
         configuration.dht = DHTSettings()
         configuration.gossip = GossipSettings()
         configuration.mesh = MeshSettings()

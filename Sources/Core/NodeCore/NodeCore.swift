@@ -84,11 +84,11 @@ package struct NodeCore: Sendable {
     }
 
     package var nextTimeout: Instant? {
+        // One after the other: this is asked in every turn, and a list of them would be allocated.
         var earliest = context.peers.nextTimeout
-        for candidate in [kademlia?.nextTimeout, gossip?.nextTimeout, membership?.nextTimeout] {
-            guard let candidate else { continue }
-            earliest = min(earliest ?? candidate, candidate)
-        }
+        if let next = kademlia?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = gossip?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = membership?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 

@@ -72,7 +72,10 @@ extension NodeConfiguration {
             configuration.kademlia = kademlia
         }
         if gossip != nil {
-            configuration.gossip = GossipConfiguration(identity: identity, firstSequence: startNanoseconds)
+            var gossip = GossipConfiguration(identity: identity, firstSequence: startNanoseconds)
+            // Below this, saying what we don't want costs everybody more than a message that comes twice.
+            gossip.mesh.idontwantThresholdBytes = 4 * 1_024
+            configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }
         return configuration
