@@ -156,7 +156,8 @@ enum MembershipScenarios {
             lab.run(until: begin + .nanoseconds(interval.saturatedNanoseconds * 19))
             let first = lab.events[seen...].first { $0.event == .stateChanged(victim, .suspect) }
             if let first {
-                periods.add(UInt64((first.at - begin).saturatedNanoseconds / interval.saturatedNanoseconds) + 1)
+                // The verdict falls at the very end of the period that it belongs to.
+                periods.add(UInt64(((first.at - begin).saturatedNanoseconds - 1) / interval.saturatedNanoseconds) + 1)
             } else {
                 missed += 1
             }

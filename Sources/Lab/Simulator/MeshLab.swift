@@ -65,10 +65,10 @@ struct MeshLab: ~Copyable {
         }
     }
 
-    /// Of random peers that live, one in each `interval`.
-    mutating func broadcast(_ count: Int, interval: Duration) {
+    /// Of random peers that live, or of one, one in each `interval`.
+    mutating func broadcast(_ count: Int, by only: PeerIndex? = nil, interval: Duration) {
         for _ in 0..<count {
-            guard let author = randomAlive() else { return }
+            guard let author = only ?? randomAlive() else { return }
             broadcasts.append(Broadcast(start: fleet.now, alive: fleet.aliveCount))
             fleet.schedule(.broadcast(UInt64(broadcasts.count - 1)), for: author, at: fleet.now)
             run(until: fleet.now + interval)
