@@ -73,6 +73,8 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     var network: NetworkModel
     var latencies: LatencyTable
     var partition: Partition?
+    /// These two don't reach each other, whoever else does.
+    package var cutPath: (UInt32, UInt32)?
     var links: [[Link]]
     /// Empty until a fault needs them.
     var clocks: [LocalClock] = []

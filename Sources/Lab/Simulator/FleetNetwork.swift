@@ -39,6 +39,7 @@ extension Fleet {
 
     @inline(__always)
     func isBlocked(_ from: UInt32, _ to: UInt32) -> Bool {
+        if let cutPath, cutPath == (from, to) || cutPath == (to, from) { return true }
         guard let partition else { return false }
         let count = UInt32(cells.count)
         let isFromInside = (from &+ partition.rotation) % count < partition.first

@@ -46,9 +46,9 @@ enum MembershipScenarios {
         }
         // Warms the tree.
         let author = settings["authors"] == 1 ? lab.randomAlive() : nil
-        lab.broadcast(settings["warm"], interval: .seconds(2), author: author)
+        lab.broadcast(settings["warm"], by: author, interval: .seconds(2))
         let (payloads, counted) = (lab.payloadsSent, 10)
-        lab.broadcast(counted, interval: .seconds(2), author: author)
+        lab.broadcast(counted, by: author, interval: .seconds(2))
         lab.run(until: lab.fleet.now + .seconds(5))
         let before = lab.broadcasts.count
         let copies = Double(lab.payloadsSent - payloads) / Double(counted) / Double(max(1, settings.nodes - 1))

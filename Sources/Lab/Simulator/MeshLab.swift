@@ -65,8 +65,8 @@ struct MeshLab: ~Copyable {
         }
     }
 
-    /// One in each `interval`, of this author or of random peers that live.
-    mutating func broadcast(_ count: Int, interval: Duration, author only: PeerIndex? = nil) {
+    /// Of random peers that live, or of one, one in each `interval`.
+    mutating func broadcast(_ count: Int, by only: PeerIndex? = nil, interval: Duration) {
         for _ in 0..<count {
             guard let author = only ?? randomAlive() else { return }
             broadcasts.append(Broadcast(start: fleet.now, alive: fleet.aliveCount))

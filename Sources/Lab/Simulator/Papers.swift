@@ -37,7 +37,7 @@ package struct PaperRow: Sendable {
         return scenario.run(try scenario.settings(values.map { ($0.name, String($0.value)) }))
     }
 
-    private init(
+    init(
         _ name: String, _ source: String, _ scenario: String, check: String, small: KeyValuePairs<String, Int>,
         full: KeyValuePairs<String, Int>, mutation: KeyValuePairs<String, Int>
     ) {
@@ -53,7 +53,9 @@ package struct PaperRow: Sendable {
         self.mutation = pairs(mutation)
     }
 
-    package static let all: [PaperRow] = [
+    package static let all: [PaperRow] = first + mesh + detection + search + structured
+
+    private static let first: [PaperRow] = [
         PaperRow(
             "kademlia-depth", "Kademlia 2002; model of ideal tables", "kademlia", check: "depth",
             small: ["nodes": 1_000], full: ["nodes": 100_000, "lookups": 10_000], mutation: ["k": 3]),

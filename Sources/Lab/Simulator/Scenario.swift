@@ -70,7 +70,8 @@ package struct Scenario: Sendable {
 
     /// Every scenario there is.
     package static let all: [Scenario] =
-        KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all + NodeScenarios.all + [AllScenario.all]
+        KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all + MeshPaperScenarios.all
+        + DetectionScenarios.all + SearchScenarios.all + SybilScenarios.all + NodeScenarios.all + [AllScenario.all]
 
     package static func named(_ name: String) throws(LabError) -> Scenario {
         guard let scenario = all.first(where: { $0.name == name }) else {
