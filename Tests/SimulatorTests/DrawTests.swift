@@ -63,7 +63,9 @@ struct DrawTests {
         #expect(Histogram().percentile(partsPerThousand: 500) == 0)
     }
 
-    @Test("The menu of faults stays within its ranges, and its schedule ends with everybody back", arguments: 0..<50 as Range<UInt64>)
+    @Test(
+        "The menu of faults stays within its ranges, and its schedule ends with everybody back",
+        arguments: 0..<50 as Range<UInt64>)
     func menu(seed: UInt64) {
         let menu = FaultMenu(seed: seed)
         #expect(menu.loss <= 300_000)

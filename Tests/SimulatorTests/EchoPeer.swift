@@ -55,6 +55,6 @@ struct EchoPeer: SimulatedCore {
     }
 
     static func byteCount(_ message: borrowing Int) -> Int { 100 }
-    static func fingerprint(_ message: borrowing Int) -> UInt64 { UInt64(message) }
-    static func isAnswer(_ message: borrowing Int) -> Bool { message >= 1_000_000 }
+    static func fingerprint(_ message: borrowing Int) -> UInt64 { UInt64(copy message) }
+    static func isAnswer(_ message: borrowing Int) -> Bool { (copy message) >= 1_000_000 }
 }

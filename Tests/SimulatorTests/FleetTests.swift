@@ -133,7 +133,9 @@ struct FleetTests {
         #expect(fleet.takeReports().map(\.report) == [.fired(.zero + .seconds(20))])
     }
 
-    @Test("A clock that runs fast or was set forward fires timers earlier, never twice", arguments: [-200, 0, 200] as [Int32])
+    @Test(
+        "A clock that runs fast or was set forward fires timers earlier, never twice",
+        arguments: [-200, 0, 200] as [Int32])
     func clocks(drift: Int32) {
         var fleet = Self.fleet(Self.network())
         fleet.apply(.driftClock(Self.a, drift))

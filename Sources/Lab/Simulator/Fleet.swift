@@ -145,7 +145,9 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
             if event.time > time { time = event.time }
             let place = Int(event.peer)
             if !busyUntil.isEmpty, busyUntil[place] > time, cells[place].isAlive {
-                if case .timer = event.payload, cells[place].armed == event.time { cells[place].armed = busyUntil[place] }
+                if case .timer = event.payload, cells[place].armed == event.time {
+                    cells[place].armed = busyUntil[place]
+                }
                 queue.push(at: busyUntil[place], peer: event.peer, event.payload)
                 continue
             }
@@ -163,7 +165,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
             }
             cells[place].armed = .max
             let local = localTime(place)
-            guard let due = peers[place].nextTimeout else { return }
+            guard let due = Self.nextTimeout(&peers[place]) else { return }
             guard due <= local else { return arm(place) }
             record(0, place, 0)
             peers[place].handleTimeout(world: world, at: local)
@@ -213,10 +215,14 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
         arm(place)
     }
 
+    /// In place: asking an element of an array by value copies the whole peer, and holds all that it has.
+    @inline(__always)
+    private static func nextTimeout(_ peer: inout Core) -> Instant? { peer.nextTimeout }
+
     /// One event in the queue is enough when it fires before the timer is due.
     @inline(__always)
     private mutating func arm(_ place: Int) {
-        guard let due = peers[place].nextTimeout, due < .distantFuture else { return }
+        guard let due = Self.nextTimeout(&peers[place]), due < .distantFuture else { return }
         let at = max(globalTime(due, place), time)
         guard at < cells[place].armed else { return }
         cells[place].armed = at

@@ -110,7 +110,8 @@ package struct GossipPeer: SimulatedCore {
         case .up(let direction):
             linked.append(peer)
             core.handle(
-                .peerConnected(peer, .v1_2, direction, group: world.group(of: peer), author: Self.author(peer)), at: now)
+                .peerConnected(peer, .v1_2, direction, group: world.group(of: peer), author: Self.author(peer)), at: now
+            )
         case .down:
             linked.removeAll { $0 == peer }
             core.handle(.peerDisconnected(peer), at: now)

@@ -114,7 +114,8 @@ package struct KademliaPeer: SimulatedCore {
             // A stream comes over a connection, and a connection with identify.
             identify(peer, world, now)
             core.handle(
-                .asked(RequestID(UInt64(peer.value) << 32 | UInt64(id)), by: peer, group: world.group(of: peer), request),
+                .asked(
+                    RequestID(UInt64(peer.value) << 32 | UInt64(id)), by: peer, group: world.group(of: peer), request),
                 at: now, keys: world.keys)
         case .response(let id, let response):
             identify(peer, world, now)
@@ -157,7 +158,8 @@ package struct KademliaPeer: SimulatedCore {
                 return .send(asker, .response(UInt32(truncatingIfNeeded: id.value), response))
             case .refuse(let id):
                 return .send(
-                    PeerIndex(UInt32(truncatingIfNeeded: id.value >> 32)), .refusal(UInt32(truncatingIfNeeded: id.value)))
+                    PeerIndex(UInt32(truncatingIfNeeded: id.value >> 32)),
+                    .refusal(UInt32(truncatingIfNeeded: id.value)))
             case .finished(let request, let outcome):
                 return .report(KademliaReport(request: request, outcome: outcome))
             case .cancelCall, .providerFound: continue

@@ -51,7 +51,9 @@ enum KademliaScenarios {
         lab.run(until: lab.fleet.now + .seconds(settings["seconds"] + 120), progress)
         var result = ScenarioResult()
         lab.describe(&result)
-        result.check("each lookup finished once", Double(lab.outcomes.finished), expected: Double(lab.outcomes.asked), tolerance: 0)
+        result.check(
+            "each lookup finished once", Double(lab.outcomes.finished), expected: Double(lab.outcomes.asked),
+            tolerance: 0)
         if settings["dead"] <= 70, settings["loss"] == 0 {
             result.check("nearest found", lab.outcomes.foundShare, atLeast: 0.99)
         }
@@ -114,7 +116,9 @@ enum KademliaScenarios {
         var result = ScenarioResult()
         lab.describe(&result)
         result.add("peers alive at the end", Double(lab.fleet.aliveCount))
-        result.check("each lookup finished once", Double(lab.outcomes.finished), expected: Double(lab.outcomes.asked), tolerance: 0)
+        result.check(
+            "each lookup finished once", Double(lab.outcomes.finished), expected: Double(lab.outcomes.asked),
+            tolerance: 0)
         result.check("nearest found", lab.outcomes.foundShare, atLeast: 0.95)
         return result
     }
@@ -232,7 +236,8 @@ enum KademliaScenarios {
         lab.describe(&result)
         result.add("timers that no longer counted", Double(lab.fleet.counts.staleTimers))
         result.check(
-            "events per peer and second", Double(lab.fleet.events) / Double(settings.nodes) / Double(settings["seconds"]),
+            "events per peer and second",
+            Double(lab.fleet.events) / Double(settings.nodes) / Double(settings["seconds"]),
             atLeast: 2.85 / Double(settings["check"]))
         return result
     }

@@ -36,7 +36,9 @@ package struct KademliaTables: Sendable {
     }
 
     /// A settled table: in each bucket `k` of those who belong there, or all.
-    package func sample(_ own: PeerIndex, key: KademliaKey, k: Int, draws: inout DrawStream, into table: inout [PeerIndex]) {
+    package func sample(
+        _ own: PeerIndex, key: KademliaKey, k: Int, draws: inout DrawStream, into table: inout [PeerIndex]
+    ) {
         table.removeAll(keepingCapacity: true)
         let word = key.bytes.words.0
         var range = 0..<words.count
@@ -44,7 +46,9 @@ package struct KademliaTables: Sendable {
         var prefix: UInt64 = 0
         while bit > 0, range.count > 1 {
             let near = half(range, prefix: prefix | (word & bit), bit: bit)
-            let far = near.lowerBound == range.lowerBound ? near.upperBound..<range.upperBound : range.lowerBound..<near.lowerBound
+            let far =
+                near.lowerBound == range.lowerBound
+                ? near.upperBound..<range.upperBound : range.lowerBound..<near.lowerBound
             take(far, k: k, own: own, draws: &draws, into: &table)
             range = near
             prefix |= word & bit
@@ -52,7 +56,9 @@ package struct KademliaTables: Sendable {
         }
     }
 
-    private func take(_ range: Range<Int>, k: Int, own: PeerIndex, draws: inout DrawStream, into table: inout [PeerIndex]) {
+    private func take(
+        _ range: Range<Int>, k: Int, own: PeerIndex, draws: inout DrawStream, into table: inout [PeerIndex]
+    ) {
         guard range.count > k else {
             for place in range where peers[place] != own.value { table.append(PeerIndex(peers[place])) }
             return

@@ -50,7 +50,8 @@ package struct MembershipPeer: SimulatedCore {
     package mutating func handle(_ command: MembershipCommand, world: MembershipWorld, at now: Instant) {
         switch command {
         case .handle(let input): core.handle(input, at: now)
-        case .broadcast(let id): core.handle(.broadcastRequested(BroadcastID(id), ByteBuffer(bytes: [1, 2, 3, 4])), at: now)
+        case .broadcast(let id):
+            core.handle(.broadcastRequested(BroadcastID(id), ByteBuffer(bytes: [1, 2, 3, 4])), at: now)
         case .setRepair(let isOn): core.setRepair(isOn)
         }
     }

@@ -29,7 +29,8 @@ enum MembershipScenarios {
         var lab = MeshLab(nodes: settings.nodes, world: world, seed: settings.seed, network: NetworkModel())
         let cycle = world.configuration.views.shuffleInterval
         lab.join(
-            interval: .milliseconds(50), settle: .nanoseconds(cycle.saturatedNanoseconds * Int64(settings["cycles"])), progress)
+            interval: .milliseconds(50), settle: .nanoseconds(cycle.saturatedNanoseconds * Int64(settings["cycles"])),
+            progress)
         let shape = lab.shape(sources: 100, degree: world.configuration.views.activeMax)
         // Warms the tree.
         lab.broadcast(settings["warm"], interval: .seconds(2))

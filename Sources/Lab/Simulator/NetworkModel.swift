@@ -45,10 +45,12 @@ package struct NetworkModel: Sendable {
             switch latency {
             case .fixed(let value): "latency \(milliseconds(value)) ms"
             case .uniform(let low, let high): "latency \(milliseconds(low))-\(milliseconds(high)) ms"
-            case .longTail(let median, let spread): "latency log-normal, median \(milliseconds(median)) ms, sigma 0.\(spread)"
+            case .longTail(let median, let spread):
+                "latency log-normal, median \(milliseconds(median)) ms, sigma 0.\(spread)"
             case .regions(let rows): "latency by \(rows.count) regions"
             }
-        return "\(delay) \(isLatencyOfPair ? "per pair" : "per message"), jitter \(jitter / 10_000) %, loss \(loss / 10_000) %"
+        return
+            "\(delay) \(isLatencyOfPair ? "per pair" : "per message"), jitter \(jitter / 10_000) %, loss \(loss / 10_000) %"
     }
 
     private func milliseconds(_ duration: Duration) -> Int64 { duration.saturatedNanoseconds / 1_000_000 }
@@ -76,7 +78,8 @@ struct LatencyTable: Sendable {
         case .regions(let rows):
             let count = rows.count
             let flat = rows.flatMap { row in (0..<count).map { UInt64($0 < row.count ? row[$0] : 0) * 1_000_000 } }
-            form = count == 0 ? .range(low: 1_000_000, span: 1) : .regions(flat.map { max(1, $0) }, count: UInt64(count))
+            form =
+                count == 0 ? .range(low: 1_000_000, span: 1) : .regions(flat.map { max(1, $0) }, count: UInt64(count))
         }
     }
 

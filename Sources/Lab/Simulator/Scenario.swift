@@ -32,7 +32,9 @@ package struct Scenario: Sendable {
     }
 
     /// Runs with these settings, on this thread. `progress` is told how far it is, from 0 to 1.
-    package func run(_ settings: ScenarioSettings, progress: @escaping @Sendable (Double) -> Void = { _ in }) -> ScenarioResult {
+    package func run(
+        _ settings: ScenarioSettings, progress: @escaping @Sendable (Double) -> Void = { _ in }
+    ) -> ScenarioResult {
         var result = body(settings, ScenarioProgress(report: progress))
         result.scenario = name
         result.settings = parameters.map { ($0.name, settings[$0.name]) }
@@ -43,7 +45,8 @@ package struct Scenario: Sendable {
         var values = Dictionary(parameters.map { ($0.name, $0.initial) }, uniquingKeysWith: { first, _ in first })
         for (name, text) in given {
             guard let parameter = parameters.first(where: { $0.name == name }) else {
-                throw .unknown("parameter", "--\(name)", nearest: LabError.nearest(name, parameters.map(\.name)).map { "--" + $0 })
+                throw .unknown(
+                    "parameter", "--\(name)", nearest: LabError.nearest(name, parameters.map(\.name)).map { "--" + $0 })
             }
             guard let value = Int(text), parameter.range.contains(value) else {
                 throw .outOfRange("--\(name)", text, parameter.range)
@@ -67,7 +70,7 @@ package struct Scenario: Sendable {
 
     /// Every scenario there is.
     package static let all: [Scenario] =
-        KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all
+        KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all + NodeScenarios.all
 
     package static func named(_ name: String) throws(LabError) -> Scenario {
         guard let scenario = all.first(where: { $0.name == name }) else {

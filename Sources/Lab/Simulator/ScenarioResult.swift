@@ -83,9 +83,12 @@ package struct ScenarioResult: Sendable {
 
     package mutating func check(_ name: String, _ got: Double, in range: ClosedRange<Double>) {
         let upper = range.upperBound == .infinity ? "" : NumberText.short(range.upperBound)
-        let expected = upper.isEmpty ? ">= \(NumberText.short(range.lowerBound))"
-            : range.lowerBound == -.infinity ? "<= \(upper)"
-            : range.lowerBound == range.upperBound ? upper : "\(NumberText.short(range.lowerBound)) to \(upper)"
+        let expected =
+            upper.isEmpty
+            ? ">= \(NumberText.short(range.lowerBound))"
+            : range.lowerBound == -.infinity
+                ? "<= \(upper)"
+                : range.lowerBound == range.upperBound ? upper : "\(NumberText.short(range.lowerBound)) to \(upper)"
         checks.append(
             Check(name: name, expected: expected, got: got, tolerance: "bounds", holds: range.contains(got)))
     }
@@ -93,7 +96,8 @@ package struct ScenarioResult: Sendable {
     package mutating func check(_ name: String, _ got: Double, expected: Double, tolerance: Double) {
         checks.append(
             Check(
-                name: name, expected: NumberText.short(expected), got: got, tolerance: "+-" + NumberText.short(tolerance),
+                name: name, expected: NumberText.short(expected), got: got,
+                tolerance: "+-" + NumberText.short(tolerance),
                 holds: abs(got - expected) <= tolerance))
     }
 

@@ -28,7 +28,8 @@ extension ScenarioResult {
             "\"events\":\(events)", "\"simulatedSeconds\":" + JSONText.number(simulatedSeconds),
             "\"holds\":\(holds)", "\"command\":" + JSONText.string(command),
         ]
-        fields.append("\"settings\":{" + settings.map { JSONText.string($0.name) + ":\($0.value)" }.joined(separator: ",") + "}")
+        fields.append(
+            "\"settings\":{" + settings.map { JSONText.string($0.name) + ":\($0.value)" }.joined(separator: ",") + "}")
         fields.append("\"model\":[" + model.map(JSONText.string).joined(separator: ",") + "]")
         fields.append(
             "\"metrics\":["

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+package import TuttiBase
+import TuttiConnection
+package import TuttiIdentity
+package import TuttiNodeCore
+package import TuttiPeers
+
+/// Whole nodes joined by sockets that exist only in virtual time, message by message: dials, handshakes and streams as
+/// NodeCore sees them, without their bytes.
+///
+/// Each socket has its own latency, and within one socket and direction order is kept. Some diallers are established
+/// before their listeners, as with an early muxer, some after. A loss delays what a socket carries; a partition or a
+/// crash ends sockets.
+package struct NodeFleet: ~Copyable {
+    package struct Member: Sendable {
+        package fileprivate(set) var core: NodeCore
+        package let key: KeyPair
+        package let address: Multiaddr
+        let configuration: PeersConfiguration
+        let protocols: [ProtocolID]
+        var armed = UInt64.max
+        package fileprivate(set) var isAlive = true
+        /// Connection ids of this life, and what socket each is an end of.
+        var sockets: [ConnectionID: Int] = [:]
+        var nextInbound: UInt64 = 2
+    }
+
+    private struct Socket {
+        let dialler: Int
+        let listener: Int
+        let dialID: ConnectionID
+        let acceptID: ConnectionID
+        let remoteOfListener: Multiaddr
+        let address: Multiaddr
+        let security: ProtocolID
+        let expected: PeerID?
+        let latency: UInt64
+        let isDiallerFirst: Bool
+        var isEstablished = false
+        var isClosed = false
+        var lastArrival: (UInt64, UInt64) = (0, 0)
+        var nextStream: (UInt64, UInt64) = (1, 2)
+    }
+
+    private enum Happening {
+        case timer
+        /// Only while this socket lives, unless it tells of its end. Negative: always.
+        case input(socket: Int, NodeCore.Input)
+        case established(socket: Int, NodeCore.Input)
+        case last(NodeCore.Input)
+    }
+
+    package private(set) var members: [Member] = []
+    package private(set) var digest = EventDigest()
+    package private(set) var events: UInt64 = 0
+    /// What cores told their embedders.
+    package private(set) var told: [(at: Instant, node: Int, event: PeersEvent)] = []
+    private var queue = EventQueue<Happening>()
+    private var time: UInt64 = 0
+    private var draws: DrawStream
+    private var sockets: [Socket] = []
+    /// Looked up only, never walked through.
+    private var nodeAt: [Multiaddr: Int] = [:]
+    private let latencies: LatencyTable
+    private let network: NetworkModel
+    private let seed: UInt64
+
+    package init(network: NetworkModel, seed: UInt64) {
+        self.network = network
+        self.seed = seed
+        latencies = LatencyTable(network.latency)
+        draws = DrawStream(seed: seed, .link)
+    }
+
+    package var now: Instant { Instant(nanoseconds: Int64(time)) }
+
+    /// Adds a node; it listens at `/ip4/10.HIGH.LOW.1/tcp/4001`.
+    package mutating func add(_ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab) {
+        let place = members.count
+        let address = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(place) << 8), .tcp(4_001)])
+        let configuration = PeersConfiguration(
+            identity: key, limits: limits, agent: "node/\(place)", securities: [.noise])
+        members.append(
+            Member(
+                core: NodeCore(configuration: configuration, seed: seed &+ UInt64(place), at: now), key: key,
+                address: address, configuration: configuration, protocols: protocols))
+        nodeAt[address] = place
+        begin(place)
+    }
+
+    private mutating func begin(_ node: Int) {
+        give(node, .peers(.listening([members[node].address])))
+        give(node, .peers(.protocolsChanged(members[node].protocols)))
+    }
+
+    package mutating func give(_ node: Int, _ input: NodeCore.Input) {
+        guard members[node].isAlive else { return }
+        members[node].core.handle(input, at: now)
+        settle(node)
+    }
+
+    package mutating func dial(_ node: Int, _ other: Int, request: UInt64) {
+        give(
+            node,
+            .peers(
+                .dialRequested(
+                    RequestID(request), peer: members[other].key.peerID, addresses: [members[other].address],
+                    deadline: now + .seconds(30))))
+    }
+
+    package mutating func run(until end: Instant) {
+        let end = UInt64(max(0, end.nanoseconds))
+        while let event = queue.pop(notAfter: end) {
+            time = max(time, event.time)
+            let node = Int(event.peer)
+            guard members[node].isAlive else { continue }
+            switch event.payload {
+            case .timer:
+                guard members[node].armed == event.time else { continue }
+                members[node].armed = .max
+                record(0, node)
+                if let due = members[node].core.nextTimeout, due <= now { members[node].core.handleTimeout(at: now) }
+                settle(node)
+            case .input(let socket, let input):
+                guard socket < 0 || !sockets[socket].isClosed else { continue }
+                record(1, node)
+                give(node, input)
+            case .established(let socket, let input):
+                guard !sockets[socket].isClosed else { continue }
+                sockets[socket].isEstablished = true
+                record(2, node)
+                give(node, input)
+            case .last(let input):
+                record(3, node)
+                give(node, input)
+            }
+        }
+        time = max(time, end)
+    }
+
+    /// The process ends; the others learn it one way later.
+    package mutating func crash(_ node: Int) {
+        guard members[node].isAlive else { return }
+        for socket in sockets.indices
+        where !sockets[socket].isClosed && (sockets[socket].dialler == node || sockets[socket].listener == node) {
+            close(socket, from: sockets[socket].dialler == node ? 0 : 1)
+        }
+        members[node].isAlive = false
+    }
+
+    package mutating func restart(_ node: Int) {
+        guard !members[node].isAlive else { return }
+        members[node].isAlive = true
+        members[node].armed = .max
+        members[node].sockets = [:]
+        members[node].core = NodeCore(configuration: members[node].configuration, seed: seed &+ UInt64(node), at: now)
+        begin(node)
+    }
+
+    // MARK: Effects
+
+    private mutating func record(_ kind: UInt64, _ node: Int) {
+        events &+= 1
+        digest.mix(time)
+        digest.mix(kind &+ UInt64(node) &* 8)
+    }
+
+    private mutating func settle(_ node: Int) {
+        while let effect = members[node].core.nextEffect() {
+            switch effect {
+            case .peers(let effect): perform(node, effect)
+            }
+        }
+        guard let due = members[node].core.nextTimeout, due < .distantFuture else { return }
+        let at = max(UInt64(max(0, due.nanoseconds)), time)
+        guard at < members[node].armed else { return }
+        members[node].armed = at
+        queue.push(at: at, peer: UInt32(node), .timer)
+    }
+
+    private mutating func perform(_ node: Int, _ effect: PeersEffect) {
+        switch effect {
+        case .dial(let id, let address, let expected, let security, _):
+            dial(node, id, address, expected, security)
+        case .cancelDial(let id):
+            guard let socket = members[node].sockets[id], !sockets[socket].isEstablished else { return }
+            close(socket, from: 0)
+        case .resolve(let id, _):
+            queue.push(at: time &+ 1_000_000, peer: UInt32(node), .input(socket: -1, .peers(.resolved(id, []))))
+        case .admit(let id): if let socket = members[node].sockets[id] { admitted(socket) }
+        case .close(let id): if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
+        case .openStream(let id, let name, let request): open(node, id, name, request)
+        case .send(let id, let stream, let bytes):
+            digest.mix(UInt64(bytes.readableBytes))
+            forward(node, id) { .message($0, stream, bytes) }
+        case .closeWriting(let id, let stream): forward(node, id) { .streamEnded($0, stream) }
+        case .resetStream(let id, let stream): forward(node, id) { .streamFailed($0, stream, .reset) }
+        case .emit(let event): told.append((now, node, event))
+        case .dialed, .dialRejected: break
+        }
+    }
+
+    /// Our dials have odd ids.
+    private func side(of id: ConnectionID, _ socket: Int) -> Int { id.value & 1 == 1 ? 0 : 1 }
+
+    /// To the other side, in order; a loss is sent again.
+    private mutating func cross(_ index: Int, from side: Int, _ input: PeersInput) {
+        var delay = sockets[index].latency
+        var again = UInt64(max(1, network.resendTimeout.saturatedNanoseconds))
+        var tries = 0
+        while tries < 8, draws.happens(network.loss) {
+            delay &+= again
+            again &*= 2
+            tries += 1
+        }
+        let earlier = side == 0 ? sockets[index].lastArrival.0 : sockets[index].lastArrival.1
+        let arrival = max(time &+ delay, earlier)
+        if side == 0 { sockets[index].lastArrival.0 = arrival } else { sockets[index].lastArrival.1 = arrival }
+        let node = side == 0 ? sockets[index].listener : sockets[index].dialler
+        queue.push(at: arrival, peer: UInt32(node), .input(socket: index, .peers(input)))
+    }
+
+    private mutating func forward(_ node: Int, _ id: ConnectionID, _ input: (ConnectionID) -> PeersInput) {
+        guard let socket = members[node].sockets[id], !sockets[socket].isClosed else { return }
+        let side = side(of: id, socket)
+        cross(socket, from: side, input(side == 0 ? sockets[socket].acceptID : sockets[socket].dialID))
+    }
+
+    private mutating func dial(
+        _ node: Int, _ id: ConnectionID, _ address: Multiaddr, _ expected: PeerID?, _ security: ProtocolID
+    ) {
+        let listener = nodeAt[address].flatMap { members[$0].isAlive ? $0 : nil }
+        let latency = latencies.latency(draws.next(), from: UInt32(node), to: UInt32(listener ?? 0))
+        guard let listener else {
+            let failure = PeersInput.dialFailed(id, .transport("connection refused", .dial))
+            return queue.push(at: time &+ latency &* 2, peer: UInt32(node), .last(.peers(failure)))
+        }
+        let acceptID = ConnectionID(members[listener].nextInbound)
+        members[listener].nextInbound += 2
+        let port = UInt16(truncatingIfNeeded: 1_024 + sockets.count % 60_000)
+        let remote = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(node) << 8), .tcp(port)])
+        sockets.append(
+            Socket(
+                dialler: node, listener: listener, dialID: id, acceptID: acceptID, remoteOfListener: remote,
+                address: address, security: security, expected: expected, latency: latency,
+                isDiallerFirst: draws.below(2) == 0))
+        members[node].sockets[id] = sockets.count - 1
+        members[listener].sockets[acceptID] = sockets.count - 1
+        cross(sockets.count - 1, from: 0, .accepted(acceptID, remote: remote))
+    }
+
+    /// One round trip to negotiate, one for the handshake; one side is done half of one before the other.
+    private mutating func admitted(_ index: Int) {
+        let socket = sockets[index]
+        let (dialler, listener) = (members[socket.dialler].key, members[socket.listener].key)
+        if let reason = refusal(socket, by: listener) {
+            sockets[index].isClosed = true
+            queue.push(
+                at: time &+ socket.latency, peer: UInt32(socket.dialler),
+                .last(.peers(.dialFailed(socket.dialID, reason))))
+            return queue.push(at: time, peer: UInt32(socket.listener), .last(.peers(.closed(socket.acceptID, reason))))
+        }
+        func establishment(_ key: KeyPair) -> Establishment {
+            Establishment(peer: key.peerID, publicKey: key.publicKey, security: socket.security, hadEarlyMuxer: true)
+        }
+        let outbound = PeersInput.established(socket.dialID, establishment(listener), .outbound, remote: socket.address)
+        let inbound = PeersInput.established(
+            socket.acceptID, establishment(dialler), .inbound, remote: socket.remoteOfListener)
+        let (first, second) = (time &+ socket.latency &* 3, time &+ socket.latency &* (socket.isDiallerFirst ? 4 : 2))
+        sockets[index].lastArrival = (second, first)
+        queue.push(at: first, peer: UInt32(socket.dialler), .established(socket: index, .peers(outbound)))
+        queue.push(at: second, peer: UInt32(socket.listener), .input(socket: index, .peers(inbound)))
+    }
+
+    private func refusal(_ socket: Socket, by listener: KeyPair) -> CloseReason? {
+        guard members[socket.listener].configuration.securities.contains(socket.security) else {
+            return .violation(.refused(socket.security), .negotiate)
+        }
+        guard let expected = socket.expected, expected != listener.peerID else { return nil }
+        return .violation(.wrongPeer(expected: expected, actual: listener.peerID), .secure)
+    }
+
+    private mutating func close(_ index: Int, from side: Int) {
+        let socket = sockets[index]
+        guard !socket.isClosed else { return }
+        sockets[index].isClosed = true
+        func end(_ of: Int, _ reason: CloseReason) -> NodeCore.Input {
+            guard of == 0 else { return .peers(.closed(socket.acceptID, reason)) }
+            return .peers(socket.isEstablished ? .closed(socket.dialID, reason) : .dialFailed(socket.dialID, reason))
+        }
+        let nodes = [socket.dialler, socket.listener]
+        queue.push(at: time, peer: UInt32(nodes[side]), .last(end(side, .local)))
+        let arrival = max(time &+ socket.latency, side == 0 ? socket.lastArrival.0 : socket.lastArrival.1)
+        queue.push(at: arrival, peer: UInt32(nodes[1 - side]), .last(end(1 - side, .remote)))
+    }
+
+    private mutating func open(_ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID) {
+        guard let index = members[node].sockets[id], !sockets[index].isClosed else { return }
+        let side = side(of: id, index)
+        let number = side == 0 ? sockets[index].nextStream.0 : sockets[index].nextStream.1
+        if side == 0 { sockets[index].nextStream.0 += 2 } else { sockets[index].nextStream.1 += 2 }
+        let stream = StreamID(number)
+        let opened = PeersInput.streamOpened(id, stream, name, .outbound, request: request)
+        queue.push(at: time, peer: UInt32(node), .input(socket: index, .peers(opened)))
+        let other = side == 0 ? sockets[index].listener : sockets[index].dialler
+        guard PeersCore.protocols.contains(name) || members[other].protocols.contains(name) else {
+            let failed = PeersInput.streamFailed(id, stream, .refused)
+            return queue.push(
+                at: time &+ sockets[index].latency &* 2, peer: UInt32(node), .input(socket: index, .peers(failed)))
+        }
+        forward(node, id) { .streamOpened($0, stream, name, .inbound, request: nil) }
+    }
+}
