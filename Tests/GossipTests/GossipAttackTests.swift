@@ -383,6 +383,30 @@ import struct NIOCore.ByteBuffer
         #expect(bench.core.score(of: PeerIndex(1)) == 0 && bench.drain().isEmpty)
     }
 
+    @Test("a peer that grafted without being subscribed leaves the mesh when it becomes direct")
+    func directAfterGraft() {
+        var bench = Bench()
+        _ = bench.receive(1) { $0.graft = ["news"] }
+        #expect(bench.core.meshPeers(of: "news") == [PeerIndex(1)])
+        bench.core.handle(.directPeersChanged([PeerIndex(1)]), at: bench.now)
+        #expect(bench.core.meshPeers(of: "news").isEmpty)
+    }
+
+    @Test("a peer that leaves with a score below the graylist is not sent away once more")
+    func leaving() {
+        var bench = Bench { configuration in
+            configuration.topic.score.meshDeliveriesWeight = -1
+            configuration.topic.score.meshFailureWeight = -100
+        }
+        _ = bench.receive(1) { $0.subscriptions = [("news", true)] }
+        // In the mesh for just long enough that what it failed to deliver counts when it goes.
+        bench.now = bench.now + .seconds(30)
+        bench.core.handle(.peerDisconnected(PeerIndex(1)), at: bench.now)
+        #expect(bench.drain().isEmpty)
+        bench.core.handle(.peerConnected(PeerIndex(1), .v1_2, .inbound, group: .none, author: [1]), at: bench.now)
+        #expect((bench.core.score(of: PeerIndex(1)) ?? 0) < -400)
+    }
+
     @Test("parameters that contradict each other are named")
     func parameters() {
         var configuration = GossipConfiguration()

@@ -31,6 +31,8 @@ final class TinyNetwork {
     var liars: [Int: [PeerIndex]] = [:]
     var latency = Duration.milliseconds(20)
     var groups: [Int: AddressGroup] = [:]
+    /// Who asks is identified first, as on a new connection.
+    var areAskersIdentified = false
     private(set) var outcomes: [UInt64: (outcome: KademliaOutcome, at: Instant)] = [:]
     private(set) var foundProviders: [PeerIndex] = []
     private(set) var requestCounts: [Int]
@@ -121,6 +123,11 @@ final class TinyNetwork {
                 push(.response(id, KademliaResponse(closer: lie)), to: asker, after: latency)
                 return true
             }
+            if areAskersIdentified {
+                cores[item.peer].handle(
+                    .peerIdentified(PeerIndex(UInt32(asker)), isServer: true, group: groups[asker] ?? .none), at: now,
+                    keys: keys)
+            }
             asked.append((asker, id))
             cores[item.peer].handle(
                 .asked(
@@ -156,7 +163,8 @@ final class TinyNetwork {
 
     private func arm(_ peer: Int) {
         guard let next = cores[peer].nextTimeout, armed[peer].map({ next < $0 }) ?? true else { return }
-        armed[peer] = next
+        // A core that nobody has driven yet may be late.
+        armed[peer] = max(next, now)
         push(.timer, to: peer, at: max(next, now))
     }
 

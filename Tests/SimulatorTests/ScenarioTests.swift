@@ -22,7 +22,6 @@ struct ScenarioTests {
         ("idle", ["nodes": "300", "seconds": "600"]),
         ("gossip", ["nodes": "100", "messages": "20", "seconds": "20"]),
         ("search", ["nodes": "300", "queries": "20", "holders": "20"]),
-        ("swim", ["nodes": "32", "crashes": "20"]),
     ]
 
     @Test("Each scenario holds at a small size, twice with one digest", arguments: 0..<small.count)

@@ -104,7 +104,7 @@ package struct GossipCore: Sendable {
             guard let slot = peers.slot(of: peer) else { return }
             peers[slot].application = score
             refreshScore(slot, at: now)
-        case .directPeersChanged(let list): setDirectPeers(list)
+        case .directPeersChanged(let list): setDirectPeers(list, at: now)
         }
     }
 
@@ -231,6 +231,8 @@ package struct GossipCore: Sendable {
 
     /// Only scores that are no merit outlive a connection, and they don't decay meanwhile: leaving mends nothing.
     private mutating func retain(_ slot: Int, at now: Instant) {
+        // It is leaving: whatever its last score is, nobody has to send it away.
+        peers[slot].isGraylisted = true
         refreshScore(slot, at: now)
         let score = peers[slot].score
         guard score < 0 || peers[slot].behaviour > 0 else { return }
@@ -250,18 +252,19 @@ package struct GossipCore: Sendable {
         retained.append(Retained(peer: peer, until: now + configuration.score.retention))
     }
 
-    private mutating func setDirectPeers(_ list: [PeerIndex]) {
+    private mutating func setDirectPeers(_ list: [PeerIndex], at now: Instant) {
         directPeers = Array(list.prefix(limits.directPeersMax))
         for slot in peers.connected {
             let isDirect = directPeers.contains(peers[slot].index)
             guard isDirect != peers[slot].isDirect else { continue }
             peers[slot].isDirect = isDirect
-            for entry in peers[slot].topics where entry.isSubscribed {
+            for entry in peers[slot].topics {
+                // Also from meshes of topics that it grafted without being subscribed.
+                if isDirect { leaveMesh(slot, entry.topic, at: now) }
+                guard entry.isSubscribed else { continue }
                 topics[entry.topic].flooded.removeAll { $0 == slot }
                 if isDirect || peers[slot].version == .floodsub { topics[entry.topic].flooded.append(slot) }
-                if isDirect, entry.meshSince != nil { topics[entry.topic].mesh.removeAll { $0 == slot } }
             }
-            if isDirect { for place in peers[slot].topics.indices { peers[slot].topics[place].meshSince = nil } }
         }
     }
 

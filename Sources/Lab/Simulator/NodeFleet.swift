@@ -23,6 +23,8 @@ package struct NodeFleet: ~Copyable {
         /// Connection ids of this life, and what socket each is an end of.
         var sockets: [ConnectionID: Int] = [:]
         var nextInbound: UInt64 = 2
+        /// What its connections say of it.
+        var statement: IdentifyStatement?
     }
 
     private struct Socket {
@@ -124,18 +126,42 @@ package struct NodeFleet: ~Copyable {
             case .input(let socket, let input):
                 guard socket < 0 || !sockets[socket].isClosed else { continue }
                 record(1, node)
-                give(node, input)
+                deliver(node, input)
             case .established(let socket, let input):
                 guard !sockets[socket].isClosed else { continue }
                 sockets[socket].isEstablished = true
                 record(2, node)
-                give(node, input)
+                deliver(node, input)
             case .last(let input):
                 record(3, node)
                 give(node, input)
             }
         }
         time = max(time, end)
+    }
+
+    /// What connections do by themselves: they ask who the peer is, and answer with the statement that they hold.
+    private mutating func deliver(_ node: Int, _ input: NodeCore.Input) {
+        guard case .peers(let happening) = input else { return give(node, input) }
+        switch happening {
+        case .streamOpened(let id, let stream, IdentifyMessage.protocolID, .inbound, _):
+            answer(node, id, stream)
+        case .established(let id, _, _, _):
+            let version = members[node].statement?.version ?? 0
+            give(node, input)
+            give(node, .peers(.told(id, version: version)))
+            open(node, id, IdentifyMessage.protocolID, PeersCore.query)
+        default:
+            give(node, input)
+        }
+    }
+
+    private mutating func answer(_ node: Int, _ id: ConnectionID, _ stream: StreamID) {
+        guard let index = members[node].sockets[id], let statement = members[node].statement else { return }
+        let remote = side(of: id, index) == 1 ? sockets[index].remoteOfListener : sockets[index].address
+        let message = statement.message(toPeerAt: remote)
+        forward(node, id) { .message($0, stream, message) }
+        forward(node, id) { .streamEnded($0, stream) }
     }
 
     /// The process ends; the others learn it one way later.
@@ -188,13 +214,15 @@ package struct NodeFleet: ~Copyable {
         case .resolve(let id, _):
             queue.push(at: time &+ 1_000_000, peer: UInt32(node), .input(socket: -1, .peers(.resolved(id, []))))
         case .admit(let id): if let socket = members[node].sockets[id] { admitted(socket) }
-        case .close(let id): if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
+        case .close(let id), .refuse(let id, _):
+            if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
         case .openStream(let id, let name, let request): open(node, id, name, request)
         case .send(let id, let stream, let bytes):
             digest.mix(UInt64(bytes.readableBytes))
             forward(node, id) { .message($0, stream, bytes) }
         case .closeWriting(let id, let stream): forward(node, id) { .streamEnded($0, stream) }
         case .resetStream(let id, let stream): forward(node, id) { .streamFailed($0, stream, .reset) }
+        case .announce(let statement): members[node].statement = statement
         case .emit(let event): told.append((now, node, event))
         case .dialed, .dialRejected: break
         }
