@@ -71,6 +71,7 @@ package struct Scenario: Sendable {
     /// Every scenario there is.
     package static let all: [Scenario] =
         KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all + NodeScenarios.all
+        + FaultScenarios.all + AttackScenarios.all
 
     package static func named(_ name: String) throws(LabError) -> Scenario {
         guard let scenario = all.first(where: { $0.name == name }) else {
