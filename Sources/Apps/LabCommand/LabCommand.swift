@@ -13,10 +13,11 @@ package struct LabCommand: AsyncParsableCommand {
               tutti lab run gossip --json --html gossip.html one JSON object, and a report with plots
               tutti lab run partition --seeds 50             fifty seeds, on all processors
               tutti lab papers                               published results, reproduced
+              tutti lab attack                               attacks, and the bounds that hold
 
             The same scenario, size and seed give the same digest on every machine.
             """,
-        subcommands: [ListCommand.self, RunCommand.self, PapersCommand.self, BenchCommand.self])
+        subcommands: [ListCommand.self, RunCommand.self, PapersCommand.self, AttackCommand.self, BenchCommand.self])
 
     package init() {}
 }

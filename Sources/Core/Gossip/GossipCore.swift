@@ -158,6 +158,7 @@ package struct GossipCore: Sendable {
     }
 
     package var peerCount: Int { peers.count }
+    package var seenCount: Int { seen.count }
     /// What is known of a peer's conduct: at or above zero is good.
     package func score(of peer: PeerIndex) -> Double? { peers.slot(of: peer).map { peers[$0].score } }
     package func meshPeers(of topic: Topic) -> [PeerIndex] {

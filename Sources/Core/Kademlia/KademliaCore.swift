@@ -743,6 +743,7 @@ package struct KademliaCore: Sendable {
     package var networkSize: Int? { size.count(table, k: settings.configuration.k) }
 
     package var recordCount: Int { server.first?.records.count ?? 0 }
+    package var recordByteCount: Int { server.first?.records.byteCount ?? 0 }
     package var providerRecordCount: Int { server.first?.providers.recordCount ?? 0 }
     package var operationCount: Int { operations.count }
     package var callCount: Int { calls.count }

@@ -93,11 +93,13 @@ struct KademliaLab: ~Copyable {
             }
             let key = KademliaKey(Bytes32(words: (draws.next(), draws.next(), draws.next(), draws.next())))
             let id = RequestID(UInt64(lookups.count))
+            // By the clock of whoever looks.
+            let deadline = fleet.localTime(Int(origin.value)) + (start - fleet.now) + .seconds(120)
             lookups.append(Lookup(origin: origin, key: key, start: start))
             outcomes.asked += 1
             fleet.schedule(
                 .handle(
-                    .lookupRequested(id, .closest(KademliaTarget(key: key)), deadline: start + .seconds(120))),
+                    .lookupRequested(id, .closest(KademliaTarget(key: key)), deadline: deadline)),
                 for: origin, at: start)
         }
     }

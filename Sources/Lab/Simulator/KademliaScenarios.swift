@@ -3,7 +3,7 @@ import TuttiBase
 import TuttiKademlia
 
 enum KademliaScenarios {
-    static let all: [Scenario] = [kademlia, churn, partition, eclipse, disjoint, faults, idle]
+    static let all: [Scenario] = [kademlia, churn, partition, eclipse, disjoint, idle]
 
     private static let nodes = ScenarioParameter("nodes", 1_000, 2...1_000_000, "peers")
     private static let lookups = ScenarioParameter("lookups", 1_000, 1...10_000_000, "lookups in all")
@@ -144,42 +144,6 @@ enum KademliaScenarios {
         return result
     }
 
-    static let faults = Scenario(
-        "faults", "the whole menu of faults, drawn from the seed; then all is healed and must work",
-        [
-            ScenarioParameter("nodes", 200, 8...100_000, "peers"),
-            ScenarioParameter("lookups", 400, 1...1_000_000, "lookups during the faults, and again after them"),
-            ScenarioParameter("seconds", 300, 10...100_000, "simulated time with faults"),
-        ]
-    ) { settings, progress in
-        var lab = KademliaLab(options(settings))
-        let menu = FaultMenu(seed: settings.seed)
-        let schedule = menu.schedule(
-            nodes: settings.nodes, from: lab.fleet.now, seconds: settings["seconds"], seed: settings.seed)
-        lab.look(settings["lookups"], over: .seconds(settings["seconds"]), origins: settings.nodes)
-        for (at, action) in schedule.sortedByTime() {
-            if at > lab.fleet.now {
-                lab.run(until: at, ScenarioProgress.none)
-                progress.reached(0.7 * (at - Instant.zero).secondsForDisplay / Double(settings["seconds"]))
-            }
-            lab.fleet.apply(action)
-        }
-        lab.run(until: lab.fleet.now + .seconds(600), progress, share: 0.7...0.9)
-        let during = lab.outcomes
-        lab.look(settings["lookups"], over: .seconds(60), origins: settings.nodes)
-        lab.run(until: lab.fleet.now + .seconds(200), progress, share: 0.9...1)
-        var result = ScenarioResult()
-        result.model.append(menu.summary)
-        lab.describe(&result)
-        let (after, asked) = (lab.outcomes.finished - during.finished, lab.outcomes.asked - during.asked)
-        result.check("no lookup ended twice", Double(lab.outcomes.repeated), expected: 0, tolerance: 0)
-        result.check("lookups ended after the healing", Double(after), expected: Double(asked), tolerance: 0)
-        result.check(
-            "nearest found after the healing", Double(lab.outcomes.found - during.found) / Double(max(1, after)),
-            atLeast: 0.97)
-        return result
-    }
-
     static let eclipse = Scenario(
         "eclipse", "an attacker with any number of ids in a few address groups wants to fill tables",
         [
@@ -240,12 +204,5 @@ enum KademliaScenarios {
             Double(lab.fleet.events) / Double(settings.nodes) / Double(settings["seconds"]),
             atLeast: 2.85 / Double(settings["check"]))
         return result
-    }
-}
-
-extension [(at: Instant, action: FaultAction)] {
-    /// In the order of their times, and of the list where times are equal.
-    func sortedByTime() -> Self {
-        enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }.map(\.element)
     }
 }
