@@ -174,7 +174,9 @@ enum DetectionScenarios {
         }
         var verdicts = Verdicts()
         let gone = Set(crashes.map(\.0))
-        for case (_, let peer, .stateChanged(let victim, .dead)) in lab.events where !gone.contains(victim) {
+        // As in the paper: who is slow may well be taken for dead, who is healthy may not.
+        for case (_, let peer, .stateChanged(let victim, .dead)) in lab.events
+        where !gone.contains(victim) && !isSlow(victim) {
             verdicts.falseDeaths += 1
             if !isSlow(peer) { verdicts.falseDeathsAtHealthy += 1 }
         }

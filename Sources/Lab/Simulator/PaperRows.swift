@@ -96,15 +96,9 @@ extension PaperRow {
 
     static let search: [PaperRow] = [
         flood("success", "searches with a hit"), flood("messages", "messages per search"),
-        PaperRow(
-            "walkers-success", "Lv et al. 2002; model", "random-graph", check: "searches with a hit",
-            small: ["nodes": 1_000, "holders": 100, "walkers": 32, "queries": 100],
-            full: ["nodes": 10_000, "holders": 10, "walkers": 32], mutation: ["walkers": 1, "holders": 5]),
-        PaperRow(
-            "walkers-messages", "Lv et al. 2002; model", "random-graph",
-            check: "messages of walkers to those of a flood",
-            small: ["nodes": 1_000, "holders": 50, "walkers": 32, "queries": 100],
-            full: ["nodes": 10_000, "holders": 10, "walkers": 32], mutation: ["checks": 0]),
+        walkers("success", "searches with a hit", mutation: ["walkers": 1]),
+        walkers("messages", "messages per search", mutation: ["checks": 0]),
+        walkers("saving", "messages of walkers to those of a flood", mutation: ["checks": 0]),
         push(3), push(4), push(5), push(6), push(8),
         PaperRow(
             "push-rounds", "closed form", "push", check: "rounds until all know",
@@ -115,8 +109,17 @@ extension PaperRow {
     private static func flood(_ name: String, _ check: String) -> PaperRow {
         PaperRow(
             "flood-" + name, "Lv et al. 2002; model", "random-graph", check: check,
-            small: ["nodes": 1_000, "holders": 50, "ttl": 4, "queries": 400],
-            full: ["nodes": 10_000, "holders": 10, "ttl": 5, "queries": 400], mutation: ["broken": 1])
+            small: ["nodes": 10_000, "holders": 10, "ttl": 5, "queries": 200],
+            full: ["nodes": 10_000, "holders": 10, "ttl": 7, "queries": 400], mutation: ["broken": 1])
+    }
+
+    private static func walkers(
+        _ name: String, _ check: String, mutation: KeyValuePairs<String, Int>
+    ) -> PaperRow {
+        PaperRow(
+            "walkers-" + name, "Lv et al. 2002; model", "random-graph", check: check,
+            small: ["nodes": 10_000, "holders": 50, "walkers": 32, "queries": 200],
+            full: ["nodes": 10_000, "holders": 10, "walkers": 32, "queries": 400], mutation: mutation)
     }
 
     private static func push(_ fanout: Int) -> PaperRow {

@@ -208,7 +208,8 @@ enum SearchScenarios {
             guard share > 0.01 else { continue }
             count += 1
             reached += share
-            rounds += ((last - begin).secondsForDisplay).rounded(.up)
+            // The author tells for the first time a second after it knew.
+            rounds += ((last - begin).secondsForDisplay).rounded(.down)
             progress.reached(Double(number) / Double(settings["messages"]))
         }
         var result = ScenarioResult()

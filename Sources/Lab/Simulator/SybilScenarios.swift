@@ -75,8 +75,18 @@ enum SybilScenarios {
             var draws = DrawStream(seed: seed, .placement)
             let target = KademliaKey(Bytes32(words: (draws.next(), draws.next(), draws.next(), draws.next())))
             var fleet = censored(settings, seed: seed, target, &draws)
-            // What they know of the size of the network comes from their own refreshes.
-            fleet.run(until: .zero + .seconds(60))
+            // What they know of the size of the network comes from lookups, as refreshes are: four by each.
+            for lookup in 0..<(4 * settings.nodes) {
+                let key = KademliaKey(Bytes32(words: (draws.next(), draws.next(), draws.next(), draws.next())))
+                let asker = PeerIndex(UInt32(lookup % settings.nodes))
+                let goal = KademliaGoal.closest(KademliaTarget(key: key))
+                let deadline = fleet.now + .seconds(120)
+                fleet.schedule(
+                    .handle(.lookupRequested(RequestID(0), goal, deadline: deadline)), for: asker, at: fleet.now)
+                fleet.run(until: fleet.now + .milliseconds(2))
+            }
+            fleet.run(until: fleet.now + .seconds(60))
+            _ = fleet.takeReports()
             let provider = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
             let wanted = KademliaTarget(key: target)
             fleet.schedule(
