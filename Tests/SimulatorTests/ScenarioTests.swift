@@ -22,6 +22,13 @@ struct ScenarioTests {
         ("idle", ["nodes": "300", "seconds": "600"]),
         ("gossip", ["nodes": "100", "messages": "20", "seconds": "20"]),
         ("search", ["nodes": "300", "queries": "20", "holders": "20"]),
+        ("mesh", ["nodes": "1000", "cycles": "2", "failures": "50", "messages": "20"]),
+        ("swim", ["nodes": "64", "crashes": "100"]),
+        ("nodes", ["nodes": "30", "messages": "10", "lookups": "20"]),
+        ("dials", ["nodes": "30"]),
+        (
+            "all", ["nodes": "400", "lookups": "100", "messages": "9", "seconds": "120"]
+        ),
     ]
 
     @Test("Each scenario holds at a small size, twice with one digest", arguments: 0..<small.count)
@@ -53,6 +60,20 @@ struct ScenarioTests {
         let check = try #require(result.checks.first { $0.name == "reliability after the failure" })
         #expect(!check.holds)
         #expect(check.got < 0.5)
+    }
+
+    @Test("A planted fault is seen: nobody notices a crash when nobody probes")
+    func noProbing() throws {
+        let result = try Self.run("swim", ["nodes": "32", "crashes": "10", "probing": "0"])
+        #expect(!result.holds)
+    }
+
+    @Test("An announced message that is asked for too soon comes twice")
+    func earlyGraft() throws {
+        let values: KeyValuePairs = ["nodes": "1000", "cycles": "1", "failures": "0", "messages": "1", "graft": "200"]
+        let result = try Self.run("mesh", values)
+        let check = try #require(result.checks.first { $0.name == "payloads per broadcast and peer" })
+        #expect(!check.holds)
     }
 
     @Test("A name that is almost right is told")

@@ -112,9 +112,16 @@ struct RunCommand: AsyncParsableCommand {
     private func summary(_ results: [ScenarioResult], _ start: Meter, _ end: Meter) -> String {
         let events = results.reduce(0) { $0 + Double($1.events) }
         let processor = max(end.processor - start.processor, 1e-9)
+        let nodes = results.first?.settings.first { $0.name == "nodes" }?.value ?? 0
+        var perPeer = ""
+        if results.count == 1, nodes > 0 {
+            perPeer = String(
+                format: ", %.2f KB a peer less the empty process",
+                Double(end.memoryMax - start.memoryMax) / 1_000 / Double(nodes))
+        }
         return String(
             format: "%d of %d runs hold; %.1f s, %.1f s of processor time, %.0f events per processor second, %.0f MiB",
             results.count(where: \.holds), results.count, end.wall - start.wall, processor, events / processor,
-            Double(end.memoryMax) / 1_048_576)
+            Double(end.memoryMax) / 1_048_576) + perPeer
     }
 }

@@ -6,7 +6,7 @@ enum AllScenario {
     static let all = Scenario(
         "all", "Kademlia, GossipSub, the mesh and whole nodes, one after the other, with peers coming and going",
         [
-            ScenarioParameter("nodes", 1_000, 100...100_000, "peers of each protocol; a tenth as many whole nodes"),
+            ScenarioParameter("nodes", 1_000, 100...100_000, "peers of each protocol; a fortieth as many whole nodes"),
             ScenarioParameter("lookups", 2_000, 1...1_000_000, "lookups"),
             ScenarioParameter("messages", 30, 1...100_000, "messages published, and broadcasts over the mesh"),
             ScenarioParameter("seconds", 1_800, 60...100_000, "simulated time of the lookups"),
@@ -34,7 +34,7 @@ enum AllScenario {
             ),
             (
                 NodeScenarios.nodes,
-                [("nodes", settings.nodes / 10), ("messages", settings["messages"] / 3 + 1), ("lookups", 50)]
+                [("nodes", settings.nodes / 40), ("messages", settings["messages"] / 3 + 1), ("lookups", 30)]
             ),
         ]
         var result = ScenarioResult()

@@ -23,8 +23,10 @@ enum MembershipScenarios {
             ScenarioParameter("repair", 1, 0...1, "0: nobody replaces a neighbour after the failure"),
             ScenarioParameter("silent", 0, 0...1, "1: nobody is told that a connection ended"),
             ScenarioParameter("detector", 0, 0...1, "1: neighbours are probed"),
-            ScenarioParameter("pause", 50, 1...60_000, "milliseconds between two joins"),
-            ScenarioParameter("graft", 500, 1...60_000, "milliseconds that an announced message is waited for"),
+            ScenarioParameter("pause", 1_000, 1...60_000, "milliseconds between two joins; joins that overlap cluster"),
+            ScenarioParameter(
+                "graft", 3_000, 1...60_000,
+                "milliseconds that an announced message is waited for; as long as the longest way or longer"),
             ScenarioParameter("authors", 0, 0...1, "0: random peers broadcast; 1: one before the failure"),
             ScenarioParameter("session", 0, 0...100_000, "mean session in minutes; 0: nobody leaves"),
         ]
@@ -162,12 +164,17 @@ enum MembershipScenarios {
         var periods = Histogram()
         let interval = Duration.seconds(settings["interval"])
         var missed = 0
+        var last: PeerIndex?
         for number in 0..<settings["crashes"] {
             // Just before a period begins.
             let begin = Instant.zero + .nanoseconds(interval.saturatedNanoseconds * Int64(5 + number * 20))
             lab.run(until: begin + .milliseconds(-1))
             var victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
-            while !lab.fleet.isAlive(victim) { victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes)))) }
+            // One that came back a moment ago is not known to all again.
+            while !lab.fleet.isAlive(victim) || victim == last {
+                victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
+            }
+            last = victim
             lab.fleet.apply(.crash(victim, isSilent: true))
             let seen = lab.events.count
             lab.run(until: begin + .nanoseconds(interval.saturatedNanoseconds * 19))

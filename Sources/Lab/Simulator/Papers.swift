@@ -91,7 +91,7 @@ package struct PaperRow: Sendable {
             full: ["nodes": 10_000, "failures": 0, "warm": 100, "messages": 1], mutation: ["warm": 0]),
         PaperRow(
             "swim-first-detection", "SWIM 2002", "swim", check: "periods until the first notices, mean",
-            small: ["nodes": 64, "crashes": 60], full: ["nodes": 1_000, "crashes": 500], mutation: ["probing": 0]),
+            small: ["nodes": 64, "crashes": 400], full: ["nodes": 1_000, "crashes": 500], mutation: ["probing": 0]),
         PaperRow(
             "gossipsub-sybils", "GossipSub 1.1 evaluation 2020", "sybils", check: "honest share of meshes",
             small: ["nodes": 60, "sybils": 240, "seconds": 300, "messages": 100],
