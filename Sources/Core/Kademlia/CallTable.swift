@@ -38,6 +38,8 @@ package struct Call: Sendable {
 /// The time-out after which a call is overtaken is TCP's (RFC 6298): smoothed time and four times its deviation, of all
 /// peers together. Twice that later a lookup no longer waits for the call; after the full time-out the call is dead.
 package struct CallTable: Sendable {
+    private static let restingCapacity = 4
+
     private var calls: [Call] = []
     private var nextID: UInt64 = 0
     private var smoothedMicroseconds: UInt32 = 0
@@ -49,27 +51,36 @@ package struct CallTable: Sendable {
 
     package var checkCount: Int { calls.reduce(0) { $0 + ($1.purpose == .check ? 1 : 0) } }
 
-    package func overtakeTime(_ configuration: KademliaConfiguration) -> Duration {
-        guard smoothedMicroseconds > 0 else { return configuration.overtakeInitial }
+    private func overtakeTime(_ settings: KademliaSettings) -> Duration {
+        guard smoothedMicroseconds > 0 else { return settings.configuration.overtakeInitial }
         let time = Duration.microseconds(Int64(smoothedMicroseconds) + 4 * Int64(deviationMicroseconds))
-        return min(max(time, configuration.overtakeMin), configuration.overtakeMax)
+        return min(max(time, settings.configuration.overtakeMin), settings.configuration.overtakeMax)
     }
 
     package mutating func add(
         _ peer: PeerIndex, _ purpose: CallPurpose, operation: UInt32, distance: UInt64, at now: Instant,
-        deadline: Instant
+        _ settings: KademliaSettings
     ) -> RequestID {
         nextID += 1
+        let timeout = settings.configuration.callTimeout
+        let patience =
+            switch purpose {
+            case .search, .store: min(overtakeTime(settings), timeout)
+            case .check, .correction: timeout
+            }
         calls.append(
             Call(
                 id: RequestID(nextID), peer: peer, operation: operation, purpose: purpose, patience: .waiting,
-                distance: distance, sent: now, deadline: deadline))
+                distance: distance, sent: now, deadline: now + patience))
         return RequestID(nextID)
     }
 
     package mutating func remove(_ id: RequestID) -> Call? {
         guard let place = place(of: id) else { return nil }
-        return calls.remove(at: place)
+        let call = calls.remove(at: place)
+        // A core that rests keeps no room for the calls of its busiest hour.
+        if calls.isEmpty, calls.capacity > Self.restingCapacity { calls = [] }
+        return call
     }
 
     /// An answer came after this long.
@@ -92,16 +103,34 @@ package struct CallTable: Sendable {
         return next
     }
 
-    /// The first call whose deadline has come.
-    package func firstExpired(at now: Instant) -> Call? {
-        for call in calls where call.deadline <= now { return call }
-        return nil
+    package enum OnExpired: Sendable {
+        /// Dead, and no longer here.
+        case cancel(Call)
+        /// As it was before; its lookup is to ask another.
+        case overtake(Call)
+        /// As it was before; its lookup no longer waits for it.
+        case giveUp(Call)
     }
 
-    package mutating func setPatience(_ patience: Call.Patience, of id: RequestID, deadline: Instant) {
-        guard let place = place(of: id) else { return }
-        calls[place].patience = patience
-        calls[place].deadline = deadline
+    /// The first call whose deadline has come.
+    package mutating func expire(at now: Instant, hardTimeout: Duration) -> OnExpired? {
+        guard let place = calls.firstIndex(where: { $0.deadline <= now }) else { return nil }
+        let call = calls[place]
+        let end = call.sent + hardTimeout
+        guard now < end else {
+            _ = remove(call.id)
+            return .cancel(call)
+        }
+        switch call.patience {
+        case .waiting:
+            calls[place].patience = .overtaken
+            calls[place].deadline = min(end, now + (now - call.sent))
+            return .overtake(call)
+        case .overtaken, .givenUp:
+            calls[place].patience = .givenUp
+            calls[place].deadline = end
+            return .giveUp(call)
+        }
     }
 
     /// The operation is over. Calls that nobody has had to wait for long are returned, to be cancelled; the others stay,
@@ -118,7 +147,9 @@ package struct CallTable: Sendable {
                 calls[place].deadline = calls[place].sent + hardTimeout
             }
         }
-        if isAnyCancelled { calls.removeAll { $0.operation == operation } }
+        guard isAnyCancelled else { return }
+        calls.removeAll { $0.operation == operation }
+        if calls.isEmpty, calls.capacity > Self.restingCapacity { calls = [] }
     }
 
     /// Whether the operation has a call for `purpose` that it still waits for.

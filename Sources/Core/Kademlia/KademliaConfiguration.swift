@@ -49,6 +49,7 @@ package struct KademliaConfiguration: Sendable {
     /// Contacts are asked whether they live by `.ping`, which the specification no longer wants sent.
     package var areChecksPings = false
     /// Whoever answers enters the table; otherwise only `.peerIdentified` brings peers there, with their address group.
+    /// Without effect while address groups are capped: the group of who answers is not known.
     package var areAnswerersAdded = false
 
     // MARK: Records
@@ -62,6 +63,11 @@ package struct KademliaConfiguration: Sendable {
     package var limits = KademliaLimits()
 
     package init() {}
+
+    /// Whether a table takes peers without asking for their address group.
+    var takesAnswerers: Bool {
+        areAnswerersAdded && limits.groupPerBucketMax == .max && limits.groupPerTableMax == .max
+    }
 
     package var protocolID: ProtocolID { ProtocolID(protocolPrefix + "/kad/1.0.0") }
 

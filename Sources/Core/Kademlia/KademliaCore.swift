@@ -12,13 +12,6 @@ package import TuttiBase
 /// Invariants: each request of the embedder ends with one `.finished`; each `.asked` with one `.answer` or `.refuse`;
 /// effects name only peers that `forEachPeer` names until they are taken.
 package struct KademliaCore: Sendable {
-    private struct Publication: Sendable {
-        let target: KademliaTarget
-        /// Nil: we provide it.
-        let record: KademliaRecord?
-        var due: Instant
-    }
-
     package let own: PeerIndex
     private let settings: KademliaSettings
     private let ownName: [UInt8]
@@ -33,12 +26,12 @@ package struct KademliaCore: Sendable {
     private var nextSerial: UInt32 = 0
     private var isAnyStarved = false
     private var operations: [KademliaOperation] = []
-    private var publications: [Publication] = []
     /// Peers of an earlier run that are still to be asked, last first.
     private var remembered: [PeerIndex] = []
-    /// One element from the first need on: most simulated peers never keep anything.
-    private var server: [KademliaServer] = []
+    private var server: KademliaServer
     private var effects = Deque<KademliaEffect>()
+    /// So many effects stood in the queue that it is not to keep their room.
+    private var wasBusy = false
 
     /// - Parameter ownName: our id's bytes, by which others are asked for peers near us.
     package init(
@@ -51,7 +44,8 @@ package struct KademliaCore: Sendable {
         isServer = settings.configuration.isServer
         random = SeededGenerator(seed: seed)
         table = RoutingTable(ownWord: ownKey.word, k: settings.configuration.k)
-        upkeep = KademliaUpkeep(at: now, configuration: settings.configuration, random: &random)
+        upkeep = KademliaUpkeep(at: now, settings: settings, random: &random)
+        server = KademliaServer(own: own)
     }
 
     // MARK: Inputs
@@ -77,8 +71,7 @@ package struct KademliaCore: Sendable {
         case .provideRequested(let id, let target, let deadline):
             provideRequested(id, target, deadline, now, keys)
         case .provideWithdrawn(let target):
-            publications.removeAll { $0.record == nil && $0.target.key == target.key }
-            if !server.isEmpty { server[0].providers.remove(own, for: target.key) }
+            server.withdrawProvided(target)
         case .putRequested(let id, let target, let record, let deadline):
             putRequested(id, target, record, deadline, now, keys)
         case .peersRemembered(let peers):
@@ -100,15 +93,16 @@ package struct KademliaCore: Sendable {
     }
 
     private mutating func heard(_ peer: PeerIndex, word: UInt64, _ group: AddressGroup, _ now: Instant) {
-        let configuration = settings.configuration
-        switch table.heard(peer, word: word, group: group, limits: configuration.limits) {
+        // By far the most frequent case, without a look at the limits.
+        if table.contactHeard(peer, word: word) { return }
+        switch table.heard(peer, word: word, group: group, limits: settings.configuration.limits) {
         case .known:
             return
         case .added:
             stats.contactsAdded &+= 1
-            upkeep.contactAdded(at: now, configuration)
+            upkeep.contactAdded(at: now, settings)
         case .full:
-            upkeep.contested(at: now, configuration, &random)
+            upkeep.contested(at: now, settings, &random)
         case .refused:
             stats.groupRefusals &+= 1
         }
@@ -123,7 +117,7 @@ package struct KademliaCore: Sendable {
         calls.measure(now - call.sent)
         stats.answers &+= 1
         let word = keys.word(of: call.peer)
-        if settings.configuration.areAnswerersAdded || table.contains(call.peer, word: word) {
+        if !table.contactHeard(call.peer, word: word), settings.configuration.takesAnswerers {
             heard(call.peer, word: word, .none, now)
         }
         switch call.purpose {
@@ -147,26 +141,21 @@ package struct KademliaCore: Sendable {
     private mutating func searchAnswered(
         _ place: Int, _ call: Call, _ response: KademliaResponse, _ now: Instant, _ keys: Keyspace
     ) {
-        let configuration = settings.configuration
-        let limits = configuration.limits
         guard let source = operations[place].machine.answered(call.peer, distance: call.distance) else { return }
-        var isFound = false
-        var wanted: PeerIndex?
-        if case .peer(let peer) = operations[place].kind { wanted = peer }
         // A place of a candidate moves when nearer ones come in, so what they hear is noted first.
         operations[place].machine.heard(
-            response.closer, countMax: limits.peersPerAnswerMax, from: source, except: own, keys: keys,
+            response.closer, countMax: settings.configuration.limits.peersPerAnswerMax, from: source, except: own,
+            keys: keys,
             isOpen: operations[place].phase != .sweeping)
-        if let wanted { isFound = response.closer.prefix(limits.peersPerAnswerMax).contains(wanted) }
-        if call.peer == wanted { isFound = true }
+        var isFound = operations[place].isFound(response, from: call.peer, settings.configuration.limits)
         if let request = operations[place].request, case .providers = operations[place].kind {
-            for provider in response.providers.prefix(limits.providersPerLookupMax)
-            where operations[place].gather(provider: provider, limits) {
+            for provider in response.providers.prefix(settings.configuration.limits.providersPerLookupMax)
+            where operations[place].gather(provider: provider, settings.configuration.limits) {
                 effects.append(.providerFound(request, provider))
             }
-            isFound = operations[place].hasEnoughProviders(limits)
+            isFound = operations[place].hasEnoughProviders(settings.configuration.limits)
         }
-        if operations[place].gather(response.record, from: call.peer, configuration) { isFound = true }
+        if operations[place].gather(response.record, from: call.peer, settings) { isFound = true }
         if isFound { return finish(place, .done, now, keys) }
         pump(place, now, keys)
     }
@@ -180,15 +169,8 @@ package struct KademliaCore: Sendable {
         guard let place = place(of: call.operation) else { return }
         // A call that was given up is counted already.
         if call.patience != .givenUp { operations[place].failedCallCount += 1 }
-        switch call.purpose {
-        case .search:
-            operations[place].machine.failed(call.peer, distance: call.distance)
-            pump(place, now, keys)
-        case .store:
-            concludeStoring(place, now, keys)
-        case .check, .correction:
-            return
-        }
+        if call.purpose == .search { operations[place].machine.failed(call.peer, distance: call.distance) }
+        goOn(place, after: call, now, keys)
     }
 
     // MARK: The embedder
@@ -196,7 +178,6 @@ package struct KademliaCore: Sendable {
     private mutating func lookupRequested(
         _ id: RequestID, _ goal: KademliaGoal, _ deadline: Instant, _ now: Instant, _ keys: Keyspace
     ) {
-        let limits = settings.configuration.limits
         switch goal {
         case .closest(let target):
             start(.closest, id, target, deadline, now, keys)
@@ -209,7 +190,7 @@ package struct KademliaCore: Sendable {
                 start(.peer(peer), id, target, deadline, now, keys)
             }
         case .value(let target, let quorum):
-            let kept = server.first?.records.record(for: target, at: now)
+            let kept = server.record(for: target, at: now)
             if let kept, quorum <= 1 {
                 var outcome = KademliaOutcome(status: .done)
                 outcome.record = kept
@@ -218,18 +199,17 @@ package struct KademliaCore: Sendable {
                 start(.value(quorum: quorum), id, target, deadline, now, keys, kept: kept)
             }
         case .providers(let target, let countMax):
-            let known = server.first?.providers.providers(
-                of: target.key, at: now, countMax: min(max(1, countMax), limits.providersPerLookupMax))
-            start(.providers(countMax: countMax), id, target, deadline, now, keys, known: known ?? [])
+            let known = server.providers(
+                of: target, at: now,
+                countMax: min(max(1, countMax), settings.configuration.limits.providersPerLookupMax))
+            start(.providers(countMax: countMax), id, target, deadline, now, keys, known: known)
         }
     }
 
     private mutating func provideRequested(
         _ id: RequestID, _ target: KademliaTarget, _ deadline: Instant, _ now: Instant, _ keys: Keyspace
     ) {
-        guard publish(target, nil, now) else { return refuse(id, .limit) }
-        ensureServer(keys)
-        _ = server[0].provide(target, by: own, group: .none, at: now, settings.configuration)
+        guard server.publish(target, nil, at: now, settings, keys, &random) else { return refuse(id, .limit) }
         start(.provide, id, target, deadline, now, keys)
     }
 
@@ -240,29 +220,12 @@ package struct KademliaCore: Sendable {
         guard KademliaNames.accepts(record.value, under: target, settings.configuration) else {
             return refuse(id, .invalidRecord)
         }
-        guard publish(target, record, now) else { return refuse(id, .limit) }
-        ensureServer(keys)
-        _ = server[0].put(record, for: target, from: own, group: .none, at: now, settings.configuration)
+        guard server.publish(target, record, at: now, settings, keys, &random) else { return refuse(id, .limit) }
         start(.put(record), id, target, deadline, now, keys)
     }
 
     private mutating func refuse(_ id: RequestID, _ status: KademliaOutcome.Status) {
         effects.append(.finished(id, KademliaOutcome(status: status)))
-    }
-
-    /// Remembers what is to be sent again. False when there are too many.
-    private mutating func publish(_ target: KademliaTarget, _ record: KademliaRecord?, _ now: Instant) -> Bool {
-        let due = now + KademliaUpkeep.jittered(settings.configuration.republishInterval, &random)
-        let publication = Publication(target: target, record: record, due: due)
-        if let place = publications.firstIndex(where: {
-            $0.target.key == target.key && ($0.record == nil) == (record == nil)
-        }) {
-            publications[place] = publication
-            return true
-        }
-        guard publications.count < settings.configuration.limits.publicationsMax else { return false }
-        publications.append(publication)
-        return true
     }
 
     // MARK: Operations
@@ -276,8 +239,7 @@ package struct KademliaCore: Sendable {
         _ kind: KademliaOperation.Kind, _ request: RequestID?, _ target: KademliaTarget, _ deadline: Instant,
         _ now: Instant, _ keys: Keyspace, kept: KademliaRecord? = nil, known: [PeerIndex] = []
     ) {
-        let configuration = settings.configuration
-        guard operations.count < configuration.limits.operationsMax else {
+        guard operations.count < settings.configuration.limits.operationsMax else {
             stats.lookupsRefused &+= 1
             if let request { refuse(request, .limit) }
             return
@@ -285,40 +247,39 @@ package struct KademliaCore: Sendable {
         stats.lookups &+= 1
         nextSerial = nextSerial == .max ? 1 : nextSerial + 1
         var operation = KademliaOperation(
-            serial: nextSerial, request: request, kind: kind, target: target, deadline: deadline, configuration)
-        if let kept { _ = operation.gather(kept, from: own, configuration) }
-        for peer in known where operation.gather(provider: peer, configuration.limits) {
+            serial: nextSerial, request: request, kind: kind, target: target, deadline: deadline, settings)
+        if let kept { _ = operation.gather(kept, from: own, settings) }
+        for peer in known where operation.gather(provider: peer, settings.configuration.limits) {
             if let request { effects.append(.providerFound(request, peer)) }
         }
-        let isEnough = operation.hasEnoughProviders(configuration.limits)
-        begin(&operation, near: target.key.word, keys)
+        let isEnough = operation.hasEnoughProviders(settings.configuration.limits)
         operations.append(operation)
         let place = operations.count - 1
+        begin(place, near: target.key.word, keys)
         if isEnough { return finish(place, .done, now, keys) }
-        guard !operation.machine.candidates.isEmpty else {
+        guard !operations[place].machine.candidates.isEmpty else {
             return finish(place, known.isEmpty && kept == nil ? .noPeers : .done, now, keys)
         }
         upkeep.touch(table.bucket(of: target.key.word), at: now)
         pump(place, now, keys)
     }
 
-    private func begin(_ operation: inout KademliaOperation, near word: UInt64, _ keys: Keyspace) {
+    private mutating func begin(_ place: Int, near word: UInt64, _ keys: Keyspace) {
         var peers: [PeerIndex] = []
         peers.reserveCapacity(settings.configuration.k)
         table.appendClosest(to: word, countMax: settings.configuration.k, keys: keys, into: &peers)
-        operation.machine.start(with: peers, keys: keys)
+        operations[place].machine.start(with: peers, keys: keys)
     }
 
     /// Asks whom the lookup wants asked, and goes on when it is at its end.
     private mutating func pump(_ place: Int, _ now: Instant, _ keys: Keyspace) {
         guard operations[place].phase != .storing else { return }
         if isSetSure(place) { return startStoring(place, isSure: true, now, keys) }
-        let configuration = settings.configuration
         let question = operations[place].question
         while true {
             switch operations[place].machine.step() {
             case .ask(let peer, let distance):
-                guard calls.count < configuration.limits.callsMax else {
+                guard calls.count < settings.configuration.limits.callsMax else {
                     operations[place].machine.postponed(peer, distance: distance)
                     operations[place].isStarved = true
                     isAnyStarved = true
@@ -348,25 +309,18 @@ package struct KademliaCore: Sendable {
         _ distance: UInt64, _ now: Instant
     ) {
         stats.calls &+= 1
-        let configuration = settings.configuration
-        let patience =
-            switch purpose {
-            case .search, .store: min(calls.overtakeTime(configuration), configuration.callTimeout)
-            case .check, .correction: configuration.callTimeout
-            }
-        let id = calls.add(
-            peer, purpose, operation: operation, distance: distance, at: now, deadline: now + patience)
+        let id = calls.add(peer, purpose, operation: operation, distance: distance, at: now, settings)
         effects.append(.call(id, peer, request))
     }
 
     /// A provide may go out at once when the k closest peers heard of reach no farther than they should.
     private func isSetSure(_ place: Int) -> Bool {
-        let configuration = settings.configuration
-        guard configuration.isProvideOptimistic, case .provide = operations[place].kind,
-            operations[place].phase == .searching, let reach = size.reach(table, k: configuration.k)
+        let k = settings.configuration.k
+        guard settings.configuration.isProvideOptimistic, case .provide = operations[place].kind,
+            operations[place].phase == .searching, let reach = size.reach(table, k: k)
         else { return false }
-        let live = operations[place].machine.closestLive(countMax: configuration.k)
-        guard live.count == configuration.k, let last = live.last else { return false }
+        let live = operations[place].machine.closestLive(countMax: k)
+        guard live.count == k, let last = live.last else { return false }
         return last.distance <= reach && !isDense(last.distance, reach)
     }
 
@@ -375,13 +329,13 @@ package struct KademliaCore: Sendable {
     }
 
     private mutating func searchEnded(_ place: Int, _ now: Instant, _ keys: Keyspace) {
-        let configuration = settings.configuration
+        let k = settings.configuration.k
         switch operations[place].phase {
         case .searching:
             operations[place].depth = operations[place].machine.depth
             var isCrowded = false
-            if let distance = operations[place].machine.distance(ofAnswered: configuration.k) {
-                let reach = size.reach(table, k: configuration.k)
+            if let distance = operations[place].machine.distance(ofAnswered: k) {
+                let reach = size.reach(table, k: k)
                 isCrowded = reach.map { isDense(distance, $0) } ?? false
                 // Nobody can sit around a target that we made up; around others a crowd would falsify the size.
                 if case .refresh = operations[place].kind {
@@ -390,12 +344,11 @@ package struct KademliaCore: Sendable {
                     size.sample(distance)
                 }
                 if isCrowded, let reach {
-                    operations[place].isDense = true
-                    operations[place].regionReach = reach
+                    operations[place].crowdFound(reach: reach)
                     stats.denseKeys &+= 1
                 }
             }
-            if isCrowded, configuration.isSybilMitigationOn, operations[place].isWorthSampling {
+            if isCrowded, settings.configuration.isSybilMitigationOn, operations[place].isWorthSampling {
                 operations[place].collectRegion(keys: keys)
                 return sample(place, 0, now, keys)
             }
@@ -412,30 +365,18 @@ package struct KademliaCore: Sendable {
 
     /// Looks for the region's peers at its quarter `number`, then asks or stores at all of them.
     private mutating func sample(_ place: Int, _ number: Int, _ now: Instant, _ keys: Keyspace) {
-        let configuration = settings.configuration
-        let bits = operations[place].regionBits
-        let word = operations[place].target.key.word
-        for quarter in number..<max(number, KademliaOperation.samplesMax) where bits <= 61 {
-            let start =
-                (word & ~(UInt64.max >> UInt64(bits))) | UInt64(quarter) << UInt64(62 - bits)
-            guard
-                let target = KademliaNames.target(
-                    sharing: bits + 2, with: start, named: configuration.areTargetsNamed, &random)
-            else { continue }
-            operations[place].phase = .sampling(quarter)
-            operations[place].sample(target, configuration)
-            releaseCalls(of: operations[place].serial)
-            var operation = operations[place]
-            begin(&operation, near: target.key.word, keys)
-            operation.startAlsoWithRegion(keys: keys)
-            operations[place] = operation
+        releaseCalls(of: operations[place].serial)
+        if let (number, target) = operations[place].samplePoint(from: number, settings, &random) {
+            operations[place].phase = .sampling(number)
+            operations[place].sample(target, settings)
+            begin(place, near: target.key.word, keys)
+            operations[place].startAlsoWithRegion(keys: keys)
             return pump(place, now, keys)
         }
-        releaseCalls(of: operations[place].serial)
-        let peers = operations[place].regionPeers(keys: keys, configuration)
+        let peers = operations[place].regionPeers(keys: keys, settings)
         switch operations[place].kind {
         case .value, .providers:
-            operations[place].sweep(peers, keys: keys, configuration)
+            operations[place].sweep(peers, keys: keys, settings)
             pump(place, now, keys)
         case .closest, .peer, .provide, .put, .join, .refresh:
             store(place, at: peers, now)
@@ -517,98 +458,44 @@ package struct KademliaCore: Sendable {
     private mutating func finish(
         _ place: Int, _ status: KademliaOutcome.Status, isAtEnd: Bool = false, _ now: Instant, _ keys: Keyspace
     ) {
-        let configuration = settings.configuration
         let operation = operations.remove(at: place)
+        if operations.isEmpty { operations = [] }
         releaseCalls(of: operation.serial)
         if let best = operation.best {
-            for peer in operation.corrections(isAtEnd: isAtEnd, configuration)
-            where peer != own && calls.count < configuration.limits.callsMax {
+            for peer in operation.corrections(isAtEnd: isAtEnd, settings)
+            where peer != own && calls.count < settings.configuration.limits.callsMax {
                 call(peer, .putValue(operation.target, best), .correction, 0, 0, now)
             }
         }
         if case .join = operation.kind {
-            upkeep.joinEnded(tableCount: table.count, at: now, configuration, &random)
+            upkeep.joinEnded(tableCount: table.count, at: now, settings, &random)
         }
         guard let request = operation.request else { return }
-        var outcome = KademliaOutcome(status: status)
-        outcome.closest = operation.machine.closestAnswered(countMax: configuration.k)
-        if case .peer(let peer) = operation.kind, status == .done { outcome.closest = [peer] }
-        outcome.providers = operation.providers
-        outcome.record = operation.best
-        outcome.storedCount = operation.storedCount
-        outcome.callCount = operation.callCount
-        outcome.failedCallCount = operation.failedCallCount
-        outcome.depth = operation.depth > 0 ? operation.depth : operation.machine.depth
-        outcome.isDense = operation.isDense
-        effects.append(.finished(request, outcome))
+        effects.append(.finished(request, operation.outcome(status, k: settings.configuration.k)))
     }
 
     // MARK: Requests of others
-
-    private mutating func ensureServer(_ keys: Keyspace) {
-        if server.isEmpty {
-            server.append(KademliaServer(ownKey: keys.key(of: own), configuration: settings.configuration))
-        }
-    }
 
     private mutating func answer(
         _ id: RequestID, _ peer: PeerIndex, _ group: AddressGroup, _ request: KademliaRequest, _ now: Instant,
         _ keys: Keyspace
     ) {
-        let configuration = settings.configuration
-        guard isServer, effects.count < configuration.limits.answersQueuedMax else { return refuseRequest(id) }
-        if configuration.limits.requestInterval > .zero {
-            ensureServer(keys)
-            guard server[0].mayAsk(peer, at: now) else { return refuseRequest(id) }
-        }
-        var response = KademliaResponse()
-        switch request {
-        case .ping:
-            break
-        case .findNode(let target):
-            response.closer = closer(to: target, peer, keys)
-        case .getValue(let target):
-            response.closer = closer(to: target, peer, keys)
-            response.record = server.first?.records.record(for: target, at: now)
-        case .getProviders(let target):
-            response.closer = closer(to: target, peer, keys)
-            response.providers =
-                server.first?.providers.providers(
-                    of: target.key, at: now, countMax: configuration.limits.peersPerAnswerMax) ?? []
-        case .putValue(let target, let record):
-            ensureServer(keys)
-            guard server[0].put(record, for: target, from: peer, group: group, at: now, configuration) else {
-                stats.recordsRefused &+= 1
-                return refuseRequest(id)
-            }
-            response.record = record
-        case .addProvider(let target):
-            ensureServer(keys)
-            guard server[0].provide(target, by: peer, group: group, at: now, configuration) else {
-                stats.providersRefused &+= 1
-                return refuseRequest(id)
-            }
+        guard isServer, effects.count < settings.configuration.limits.answersQueuedMax,
+            let response = server.answer(request, by: peer, group, from: table, at: now, settings, keys, &stats)
+        else {
+            stats.requestsRefused &+= 1
+            effects.append(.refuse(id))
+            return
         }
         effects.append(.answer(id, response))
-    }
-
-    private mutating func refuseRequest(_ id: RequestID) {
-        stats.requestsRefused &+= 1
-        effects.append(.refuse(id))
-    }
-
-    private func closer(to target: KademliaTarget, _ asker: PeerIndex, _ keys: Keyspace) -> [PeerIndex] {
-        let countMax = min(settings.configuration.k, settings.configuration.limits.peersPerAnswerMax)
-        var list: [PeerIndex] = []
-        list.reserveCapacity(countMax)
-        table.appendClosest(to: target.key.word, countMax: countMax, excluding: asker, keys: keys, into: &list)
-        return list
     }
 
     // MARK: Time
 
     package mutating func handleTimeout(at now: Instant, keys: Keyspace) {
-        while let call = calls.firstExpired(at: now) { callExpired(call, now, keys) }
+        while let expired = calls.expire(at: now, hardTimeout: settings.configuration.callTimeout) {
+            callExpired(expired, now, keys)
+        }
         while let place = operations.firstIndex(where: { $0.deadline <= now }) {
             finish(place, operations[place].storedCount > 0 ? .done : .deadline, now, keys)
         }
@@ -620,55 +507,51 @@ package struct KademliaCore: Sendable {
         if isAnyStarved { pumpStarved(now, keys) }
     }
 
-    private mutating func callExpired(_ call: Call, _ now: Instant, _ keys: Keyspace) {
-        let configuration = settings.configuration
-        let end = call.sent + configuration.callTimeout
-        guard now < end else {
-            _ = calls.remove(call.id)
+    private mutating func callExpired(_ expired: CallTable.OnExpired, _ now: Instant, _ keys: Keyspace) {
+        switch expired {
+        case .cancel(let call):
             effects.append(.cancelCall(call.id))
-            return fail(call, now, keys)
-        }
-        switch call.patience {
-        case .waiting:
+            fail(call, now, keys)
+        case .overtake(let call):
             stats.callsOvertaken &+= 1
-            calls.setPatience(.overtaken, of: call.id, deadline: min(end, now + (now - call.sent)))
-        case .overtaken, .givenUp:
-            calls.setPatience(.givenUp, of: call.id, deadline: end)
+            guard let place = place(of: call.operation) else { return }
+            if call.purpose == .search { operations[place].machine.overtaken(call.peer, distance: call.distance) }
+            goOn(place, after: call, now, keys)
+        case .giveUp(let call):
+            guard let place = place(of: call.operation) else { return }
+            if call.purpose == .search {
+                operations[place].failedCallCount += 1
+                operations[place].machine.failed(call.peer, distance: call.distance)
+            }
+            goOn(place, after: call, now, keys)
         }
-        guard let place = place(of: call.operation) else { return }
-        switch (call.purpose, call.patience) {
-        case (.search, .waiting):
-            operations[place].machine.overtaken(call.peer, distance: call.distance)
-            pump(place, now, keys)
-        case (.search, .overtaken), (.search, .givenUp):
-            operations[place].failedCallCount += 1
-            operations[place].machine.failed(call.peer, distance: call.distance)
-            pump(place, now, keys)
-        case (.store, _):
-            concludeStoring(place, now, keys)
-        case (.check, _), (.correction, _):
-            return
+    }
+
+    private mutating func goOn(_ place: Int, after call: Call, _ now: Instant, _ keys: Keyspace) {
+        switch call.purpose {
+        case .search: pump(place, now, keys)
+        case .store: concludeStoring(place, now, keys)
+        case .check, .correction: return
         }
     }
 
     private mutating func tick(_ now: Instant, _ keys: Keyspace) {
-        let configuration = settings.configuration
-        if !server.isEmpty { server[0].expire(at: now) }
+        server.expire(at: now)
         republish(now, keys)
         if let peer = upkeep.contactToCheck(table) { check(peer, keys, now) }
-        switch upkeep.refreshDue(table, at: now, configuration) {
+        switch upkeep.refreshDue(table, at: now, settings) {
         case .bucket(let bucket):
             // The bucket's bit differs from ours, those before it don't.
             let word = table.ownWord ^ (1 << UInt64(63 - bucket))
             let target = KademliaNames.target(
-                sharing: bucket + 1, with: word, named: configuration.areTargetsNamed, &random)
+                sharing: bucket + 1, with: word, named: settings.configuration.areTargetsNamed, &random)
             startUpkeep(target == nil ? .join : .refresh, target ?? ownTarget(keys), now, keys)
         case .own:
             startUpkeep(.join, ownTarget(keys), now, keys)
         case nil:
             break
         }
-        upkeep.ticked(isContested: table.contested != 0, at: now, configuration, &random)
+        upkeep.ticked(isContested: table.contested != 0, at: now, settings, &random)
     }
 
     private func ownTarget(_ keys: Keyspace) -> KademliaTarget {
@@ -685,16 +568,10 @@ package struct KademliaCore: Sendable {
     }
 
     private mutating func republish(_ now: Instant, _ keys: Keyspace) {
-        let configuration = settings.configuration
-        guard let place = publications.firstIndex(where: { $0.due <= now }) else { return }
-        let publication = publications[place]
-        publications[place].due = now + KademliaUpkeep.jittered(configuration.republishInterval, &random)
-        ensureServer(keys)
+        guard let publication = server.publicationDue(at: now, settings, keys, &random) else { return }
         if let record = publication.record {
-            _ = server[0].put(record, for: publication.target, from: own, group: .none, at: now, configuration)
             startUpkeep(.put(record), publication.target, now, keys)
         } else {
-            _ = server[0].provide(publication.target, by: own, group: .none, at: now, configuration)
             startUpkeep(.provide, publication.target, now, keys)
         }
     }
@@ -723,7 +600,17 @@ package struct KademliaCore: Sendable {
         return next
     }
 
-    package mutating func nextEffect() -> KademliaEffect? { effects.popFirst() }
+    package mutating func nextEffect() -> KademliaEffect? {
+        if effects.isEmpty { return nil }
+        // A core that rests keeps no room for the effects of its busiest hour.
+        if effects.count > 4 { wasBusy = true }
+        let effect = effects.removeFirst()
+        if wasBusy, effects.isEmpty {
+            effects = Deque()
+            wasBusy = false
+        }
+        return effect
+    }
 
     /// Fills the table at once, for fleets that start settled: no lookup at the start.
     package mutating func load(_ peers: [PeerIndex], keys: Keyspace) {
@@ -742,9 +629,9 @@ package struct KademliaCore: Sendable {
     /// How many peers the network has, as this node's table and lookups tell; nil while they tell too little.
     package var networkSize: Int? { size.count(table, k: settings.configuration.k) }
 
-    package var recordCount: Int { server.first?.records.count ?? 0 }
-    package var recordByteCount: Int { server.first?.records.byteCount ?? 0 }
-    package var providerRecordCount: Int { server.first?.providers.recordCount ?? 0 }
+    package var recordCount: Int { server.recordCount }
+    package var recordByteCount: Int { server.recordByteCount }
+    package var providerRecordCount: Int { server.providerRecordCount }
     package var operationCount: Int { operations.count }
     package var callCount: Int { calls.count }
 
@@ -755,6 +642,6 @@ package struct KademliaCore: Sendable {
         calls.forEachPeer(body)
         for operation in operations { operation.forEachPeer(body) }
         for peer in remembered { body(peer) }
-        if let server = server.first { server.forEachPeer(body) }
+        server.forEachPeer(body)
     }
 }

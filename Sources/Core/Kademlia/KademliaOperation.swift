@@ -41,7 +41,7 @@ package struct KademliaOperation: Sendable {
     package var isStarved = false
     package var callCount = 0
     package var failedCallCount = 0
-    package var isDense = false
+    package private(set) var isDense = false
     package var depth = 0
 
     // MARK: Gathered
@@ -57,21 +57,25 @@ package struct KademliaOperation: Sendable {
     private var region: [PeerIndex] = []
     /// What is asked for while sampling.
     private var sample: KademliaTarget?
-    package var regionReach: UInt64 = 0
+    private var regionReach: UInt64 = 0
 
     package init(
         serial: UInt32, request: RequestID?, kind: Kind, target: KademliaTarget, deadline: Instant,
-        _ configuration: KademliaConfiguration
+        _ settings: KademliaSettings
     ) {
         self.serial = serial
         self.request = request
         self.kind = kind
         self.target = target
         self.deadline = deadline
-        let doneCount = if case .peer = kind { min(configuration.beta, configuration.k) } else { configuration.k }
+        let doneCount =
+            if case .peer = kind { min(settings.configuration.beta, settings.configuration.k) } else {
+                settings.configuration.k
+            }
         machine = LookupMachine(
-            target: target.key.word, askCount: configuration.k, doneCount: doneCount, alpha: configuration.alpha,
-            paths: configuration.paths, candidatesMax: configuration.limits.candidatesMax)
+            target: target.key.word, askCount: settings.configuration.k, doneCount: doneCount,
+            alpha: settings.configuration.alpha,
+            paths: settings.configuration.paths, candidatesMax: settings.configuration.limits.candidatesMax)
     }
 
     package var isUpkeep: Bool {
@@ -99,19 +103,39 @@ package struct KademliaOperation: Sendable {
         }
     }
 
+    /// The end of a search for one peer: it was named, or answered itself.
+    package func isFound(_ response: KademliaResponse, from peer: PeerIndex, _ limits: KademliaLimits) -> Bool {
+        guard case .peer(let wanted) = kind else { return false }
+        return peer == wanted || response.closer.prefix(limits.peersPerAnswerMax).contains(wanted)
+    }
+
+    package func outcome(_ status: KademliaOutcome.Status, k: Int) -> KademliaOutcome {
+        var outcome = KademliaOutcome(status: status)
+        outcome.closest = machine.closestAnswered(countMax: k)
+        if case .peer(let peer) = kind, status == .done { outcome.closest = [peer] }
+        outcome.providers = providers
+        outcome.record = best
+        outcome.storedCount = storedCount
+        outcome.callCount = callCount
+        outcome.failedCallCount = failedCallCount
+        outcome.depth = depth > 0 ? depth : machine.depth
+        outcome.isDense = isDense
+        return outcome
+    }
+
     // MARK: Values
 
     /// True when enough peers agree.
     package mutating func gather(
-        _ record: KademliaRecord?, from peer: PeerIndex, _ configuration: KademliaConfiguration
+        _ record: KademliaRecord?, from peer: PeerIndex, _ settings: KademliaSettings
     ) -> Bool {
         guard case .value(let quorum) = kind, sample == nil else { return false }
-        guard let record, KademliaNames.accepts(record.value, under: target, configuration) else {
+        guard let record, KademliaNames.accepts(record.value, under: target, settings.configuration) else {
             withoutValue.append(peer)
             return false
         }
         if let best, best.value != record.value {
-            if configuration.validator.prefers(target.name, record.value, best.value) {
+            if settings.configuration.validator.prefers(target.name, record.value, best.value) {
                 outdated += holders
                 holders = [peer]
                 self.best = record
@@ -127,15 +151,15 @@ package struct KademliaOperation: Sendable {
 
     /// Peers to be sent the best value: those that hold another, and when the search came to its end those of the
     /// closest that hold none.
-    package func corrections(isAtEnd: Bool, _ configuration: KademliaConfiguration) -> [PeerIndex] {
+    package func corrections(isAtEnd: Bool, _ settings: KademliaSettings) -> [PeerIndex] {
         guard best != nil else { return [] }
         var list = outdated
         if isAtEnd {
-            for peer in machine.closestAnswered(countMax: configuration.k) where withoutValue.contains(peer) {
+            for peer in machine.closestAnswered(countMax: settings.configuration.k) where withoutValue.contains(peer) {
                 list.append(peer)
             }
         }
-        return Array(list.prefix(configuration.limits.correctionsMax))
+        return Array(list.prefix(settings.configuration.limits.correctionsMax))
     }
 
     /// True when it is new and counts.
@@ -155,15 +179,36 @@ package struct KademliaOperation: Sendable {
     // MARK: Crowded keys
 
     /// How many leading bits of the key its region shares.
-    package var regionBits: Int { (regionReach | 1).leadingZeroBitCount }
+    private var regionBits: Int { (regionReach | 1).leadingZeroBitCount }
     private var regionDistanceMax: UInt64 { UInt64.max >> UInt64(regionBits) }
 
+    /// The k nearest that answered stand denser than `reach` says: somebody may sit around the key.
+    package mutating func crowdFound(reach: UInt64) {
+        isDense = true
+        regionReach = reach
+    }
+
+    /// A point in the first quarter of the region, from `number` on, where peers can be looked for.
+    package func samplePoint(
+        from number: Int, _ settings: KademliaSettings, _ random: inout SeededGenerator
+    ) -> (number: Int, target: KademliaTarget)? {
+        let bits = regionBits
+        for quarter in number..<max(number, Self.samplesMax) where bits <= 61 {
+            let start = (target.key.word & ~(UInt64.max >> UInt64(bits))) | UInt64(quarter) << UInt64(62 - bits)
+            let point = KademliaNames.target(
+                sharing: bits + 2, with: start, named: settings.configuration.areTargetsNamed, &random)
+            if let point { return (quarter, point) }
+        }
+        return nil
+    }
+
     /// Looks for peers near `sample` next.
-    package mutating func sample(_ sample: KademliaTarget, _ configuration: KademliaConfiguration) {
+    package mutating func sample(_ sample: KademliaTarget, _ settings: KademliaSettings) {
         self.sample = sample
         machine = LookupMachine(
-            target: sample.key.word, askCount: configuration.k, doneCount: configuration.k, alpha: configuration.alpha,
-            paths: configuration.paths, candidatesMax: configuration.limits.candidatesMax)
+            target: sample.key.word, askCount: settings.configuration.k, doneCount: settings.configuration.k,
+            alpha: settings.configuration.alpha,
+            paths: settings.configuration.paths, candidatesMax: settings.configuration.limits.candidatesMax)
     }
 
     package mutating func startAlsoWithRegion(keys: Keyspace) {
@@ -180,20 +225,20 @@ package struct KademliaOperation: Sendable {
 
     /// The region's peers, nearest first. When there are too many, the nearest k and then the farthest: a crowd that
     /// wants to be near the key can't fill those places.
-    package func regionPeers(keys: Keyspace, _ configuration: KademliaConfiguration) -> [PeerIndex] {
+    package func regionPeers(keys: Keyspace, _ settings: KademliaSettings) -> [PeerIndex] {
         let ranked = region.map { (keys.word(of: $0) ^ target.key.word, $0) }.sorted { $0 < $1 }.map(\.1)
-        let countMax = max(configuration.k, configuration.limits.regionPeersMax)
+        let countMax = max(settings.configuration.k, settings.configuration.limits.regionPeersMax)
         guard ranked.count > countMax else { return ranked }
-        return Array(ranked.prefix(configuration.k) + ranked.suffix(countMax - configuration.k))
+        return Array(ranked.prefix(settings.configuration.k) + ranked.suffix(countMax - settings.configuration.k))
     }
 
     /// Asks all of the region for what is really wanted.
-    package mutating func sweep(_ peers: [PeerIndex], keys: Keyspace, _ configuration: KademliaConfiguration) {
+    package mutating func sweep(_ peers: [PeerIndex], keys: Keyspace, _ settings: KademliaSettings) {
         sample = nil
         phase = .sweeping
         withoutValue = []
         machine = LookupMachine(
-            target: target.key.word, askCount: peers.count, doneCount: peers.count, alpha: configuration.alpha,
+            target: target.key.word, askCount: peers.count, doneCount: peers.count, alpha: settings.configuration.alpha,
             paths: 1, candidatesMax: max(1, peers.count))
         machine.start(with: peers, keys: keys)
     }

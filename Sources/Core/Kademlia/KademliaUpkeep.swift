@@ -17,10 +17,10 @@ package struct KademliaUpkeep: Sendable {
     /// When to look for our own neighbours.
     package private(set) var joinAt = Instant.distantFuture
 
-    package init(at now: Instant, configuration: KademliaConfiguration, random: inout SeededGenerator) {
+    package init(at now: Instant, settings: KademliaSettings, random: inout SeededGenerator) {
         start = now
         // Spread over the whole interval, so that a fleet started at once doesn't tick at once.
-        let interval = max(1, configuration.checkInterval.saturatedNanoseconds)
+        let interval = max(1, settings.configuration.checkInterval.saturatedNanoseconds)
         tickAt = now + .nanoseconds(Int64(bitPattern: random.next() >> 1) % interval + 1)
     }
 
@@ -28,15 +28,15 @@ package struct KademliaUpkeep: Sendable {
 
     // MARK: Events
 
-    package mutating func contactAdded(at now: Instant, _ configuration: KademliaConfiguration) {
-        if joinRound == 0 { joinAt = min(joinAt, now + configuration.joinDelay) }
+    package mutating func contactAdded(at now: Instant, _ settings: KademliaSettings) {
+        if joinRound == 0 { joinAt = min(joinAt, now + settings.configuration.joinDelay) }
     }
 
     package mutating func contested(
-        at now: Instant, _ configuration: KademliaConfiguration, _ random: inout SeededGenerator
+        at now: Instant, _ settings: KademliaSettings, _ random: inout SeededGenerator
     ) {
-        guard tickAt > now + configuration.contestedCheckInterval * 2 else { return }
-        tickAt = now + Self.jittered(configuration.contestedCheckInterval, &random)
+        guard tickAt > now + settings.configuration.contestedCheckInterval * 2 else { return }
+        tickAt = now + Self.jittered(settings.configuration.contestedCheckInterval, &random)
     }
 
     package mutating func touch(_ bucket: Int, at now: Instant) {
@@ -55,19 +55,20 @@ package struct KademliaUpkeep: Sendable {
 
     /// A small table is looked after more often: new neighbours may come at any time.
     package mutating func joinEnded(
-        tableCount: Int, at now: Instant, _ configuration: KademliaConfiguration, _ random: inout SeededGenerator
+        tableCount: Int, at now: Instant, _ settings: KademliaSettings, _ random: inout SeededGenerator
     ) {
-        guard tableCount < 2 * configuration.k else { return }
-        let pause = configuration.joinIntervalMin * (1 << Int(min(joinRound, 10)))
+        guard tableCount < 2 * settings.configuration.k else { return }
+        let pause = settings.configuration.joinIntervalMin * (1 << Int(min(joinRound, 10)))
         if joinRound < 10 { joinRound += 1 }
         let pauseMax = Duration.seconds(600)
         joinAt = now + Self.jittered(min(pause, pauseMax), &random)
     }
 
     package mutating func ticked(
-        isContested: Bool, at now: Instant, _ configuration: KademliaConfiguration, _ random: inout SeededGenerator
+        isContested: Bool, at now: Instant, _ settings: KademliaSettings, _ random: inout SeededGenerator
     ) {
-        let interval = isContested ? configuration.contestedCheckInterval : configuration.checkInterval
+        let interval =
+            isContested ? settings.configuration.contestedCheckInterval : settings.configuration.checkInterval
         tickAt = now + max(.milliseconds(1), Self.jittered(interval, &random))
     }
 
@@ -96,9 +97,9 @@ package struct KademliaUpkeep: Sendable {
     }
 
     package mutating func refreshDue(
-        _ table: RoutingTable, at now: Instant, _ configuration: KademliaConfiguration
+        _ table: RoutingTable, at now: Instant, _ settings: KademliaSettings
     ) -> Refresh? {
-        let interval = configuration.refreshInterval.saturatedNanoseconds / 60_000_000_000
+        let interval = settings.configuration.refreshInterval.saturatedNanoseconds / 60_000_000_000
         guard interval > 0, interval < 40_000, let deepest = table.deepestBucket else { return nil }
         let minute = minutes(now)
         var isFullSoFar = true

@@ -92,16 +92,21 @@ package struct RoutingTable: Sendable {
 
     // MARK: Changes
 
+    /// False when it is no contact.
+    package mutating func contactHeard(_ peer: PeerIndex, word: UInt64) -> Bool {
+        let bucket = bucket(of: word)
+        guard let place = place(of: peer, in: bucket) else { return false }
+        moveToEnd(place, of: bucket)
+        return true
+    }
+
     /// A peer that answers this protocol was heard.
     package mutating func heard(
         _ peer: PeerIndex, word: UInt64, group: AddressGroup, limits: KademliaLimits
     ) -> Heard {
         guard peer.value <= Self.peerMask else { return .refused }
         let bucket = bucket(of: word)
-        if let place = place(of: peer, in: bucket) {
-            moveToEnd(place, of: bucket)
-            return .known
-        }
+        if contactHeard(peer, word: word) { return .known }
         guard isWelcome(group, in: bucket, limits) else { return .refused }
         guard isFull(bucket) else {
             insert(peer, group, in: bucket)
