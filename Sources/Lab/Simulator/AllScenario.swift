@@ -23,12 +23,15 @@ enum AllScenario {
             ),
             (
                 GossipScenarios.gossip,
-                [("nodes", settings.nodes), ("messages", settings["messages"]), ("session", settings["session"])]
+                [
+                    ("nodes", settings.nodes), ("messages", settings["messages"]), ("seconds", 20), ("degree", 10),
+                    ("session", settings["session"]),
+                ]
             ),
             (
                 MembershipScenarios.mesh,
                 [
-                    ("nodes", settings.nodes), ("cycles", 10), ("failures", 30), ("detector", 1),
+                    ("nodes", settings.nodes), ("cycles", 1), ("pause", 50), ("failures", 30), ("detector", 1),
                     ("messages", settings["messages"]), ("session", settings["session"]),
                 ]
             ),

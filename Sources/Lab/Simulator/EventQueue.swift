@@ -12,7 +12,7 @@
 package struct EventQueue<Payload>: ~Copyable {
     package typealias Event = ScheduledEvent<Payload>
 
-    private struct Slot {
+    package struct Slot {
         var head: Int32 = -1
         var tail: Int32 = -1
         var count: Int32 = 0

@@ -30,7 +30,7 @@ struct KademliaLab: ~Copyable {
         var foundShare: Double { finished == 0 ? 0 : Double(found) / Double(finished) }
     }
 
-    private struct Lookup {
+    struct Lookup {
         let origin: PeerIndex
         let key: KademliaKey
         let start: Instant

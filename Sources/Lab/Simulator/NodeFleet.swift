@@ -28,7 +28,7 @@ package struct NodeFleet: ~Copyable {
         var statement: IdentifyStatement?
     }
 
-    private struct Socket {
+    struct Socket {
         let dialler: Int
         let listener: Int
         let dialID: ConnectionID
@@ -45,7 +45,8 @@ package struct NodeFleet: ~Copyable {
         var nextStream: (UInt64, UInt64) = (1, 2)
     }
 
-    private enum Happening {
+    // Not private: in debug the compiler fails on private parts of a type that is stored in another file.
+    enum Happening {
         case timer
         /// Only while this socket lives, unless it tells of its end. Negative: always.
         case input(socket: Int, NodeCore.Input)

@@ -10,7 +10,7 @@ import struct NIOCore.ByteBuffer
 
 /// A network of whole nodes with every core on, under measurement: all join through the first.
 struct NodeNetwork: ~Copyable {
-    private struct Lookup {
+    struct Lookup {
         let node: Int
         let wanted: Int
     }

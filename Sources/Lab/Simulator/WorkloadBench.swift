@@ -6,13 +6,14 @@
 /// into the view of the receiver, and a number out of that view comes back. One random stream serves the whole run, in
 /// the order of the events, so that any engine with the order (time, sequence) gives the same digest.
 package struct WorkloadBench: ~Copyable {
-    private enum Kind: UInt32 {
+    // Not private, like `EventQueue.Slot`: in debug the compiler fails on private parts of a type stored elsewhere.
+    package enum Kind: UInt32 {
         case timer = 0
         case ping = 1
         case pong = 2
     }
 
-    private struct Payload {
+    package struct Payload {
         let kind: Kind
         let from: UInt32
         let item: UInt32
