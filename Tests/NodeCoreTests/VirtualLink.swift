@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
 import TuttiConnection
+import TuttiGossip
 import TuttiIdentity
 import TuttiNodeCore
 import TuttiPeers
@@ -55,6 +56,8 @@ struct VirtualLink {
     /// FNV-1a over every effect with its time and node.
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
     private(set) var log: [(at: Instant, node: Int, effect: PeersEffect)] = []
+    /// What cores said to the embedder.
+    private(set) var results: [(at: Instant, node: Int, effect: NodeCore.Effect)] = []
     private var generator: SeededGenerator
     private var sockets: [Socket] = []
     private var socketOf: [[ConnectionID: Int]] = []
@@ -70,22 +73,31 @@ struct VirtualLink {
     }
 
     /// Adds a node; it listens at `/ip4/10.INDEX.0.1/tcp/4001`.
-    mutating func add(_ key: KeyPair, securities: [ProtocolID] = [.noise, .tls], protocols: [ProtocolID] = []) {
+    mutating func add(
+        _ key: KeyPair, securities: [ProtocolID] = [.noise, .tls], protocols: [ProtocolID] = [],
+        configure: (inout NodeCoreConfiguration) -> Void = { _ in }
+    ) {
         let index = nodes.count
-        let configuration = PeersConfiguration(
-            identity: key, limits: .internet, agent: "node/\(index)", securities: securities)
+        var configuration = NodeCoreConfiguration(
+            peers: PeersConfiguration(
+                identity: key, limits: .internet, agent: "node/\(index)", securities: securities))
+        configure(&configuration)
         let address = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(index) << 16), .tcp(4_001)])
+        let core = NodeCore(configuration: configuration, seed: UInt64(index), at: now)
+        let answered = protocols + core.protocols.map(\.name)
         nodes.append(
-            Node(
-                core: NodeCore(configuration: configuration, seed: UInt64(index), at: now), key: key, address: address,
-                securities: securities, protocols: Set(protocols + PeersCore.protocols)))
+            Node(core: core, key: key, address: address, securities: securities, protocols: Set(answered)))
         socketOf.append([:])
         give(index, .listening([address]))
-        give(index, .protocolsChanged(protocols))
+        give(index, .protocolsChanged(answered))
     }
 
     mutating func give(_ node: Int, _ input: PeersInput) {
-        nodes[node].core.handle(.peers(input), at: now)
+        give(node, .peers(input))
+    }
+
+    mutating func give(_ node: Int, _ input: NodeCore.Input) {
+        nodes[node].core.handle(input, at: now)
         drain(node)
     }
 
@@ -160,10 +172,28 @@ struct VirtualLink {
     }
 
     private mutating func drain(_ node: Int) {
-        while case .peers(let effect)? = nodes[node].core.nextEffect() {
-            log.append((now, node, effect))
-            note(node, effect)
-            perform(node, effect)
+        while let effect = nodes[node].core.nextEffect() {
+            switch effect {
+            case .peers(let effect):
+                log.append((now, node, effect))
+                note(node, effect)
+                perform(node, effect)
+            case .kademlia(let result):
+                mix("kademlia \(result)")
+                results.append((now, node, .kademlia(result)))
+            case .gossip(.validate(let request, let messages, _)):
+                let verdicts = messages.map { GossipSignature.isValid($0) ? GossipVerdict.accept : .reject }
+                nodes[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
+            case .gossip(let result):
+                if case .deliver(let message, _) = result {
+                    mix("deliver")
+                    for byte in message.encoded.readableBytesView { mix(byte) }
+                }
+                results.append((now, node, .gossip(result)))
+            case .membership(let result):
+                mix("membership \(result)")
+                results.append((now, node, .membership(result)))
+            }
         }
     }
 

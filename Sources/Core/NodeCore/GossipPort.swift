@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
+package import DequeModule
+package import TuttiBase
 package import TuttiGossip
 import TuttiIdentity
-package import TuttiPeers
+import TuttiPeers
+
+import struct NIOCore.ByteBuffer
 
 /// GossipCore on streams: one of ours to each peer that speaks a version of it, any number of theirs to us.
 ///
@@ -11,6 +14,8 @@ package import TuttiPeers
 package struct GossipPort: Sendable {
     private var core: GossipCore
     private var streams = MessageStreams(owner: 2)
+    /// Of dials to peers that others named; nobody waits for how they end.
+    private var numbers = RequestNumbers(owner: 5)
     private let versions: [(name: ProtocolID, version: GossipVersion)]
     private let limits: GossipLimits
     /// Whom the core believes connected, in the version given.
@@ -19,7 +24,7 @@ package struct GossipPort: Sendable {
 
     package init(configuration: GossipConfiguration, seed: UInt64, at now: Instant) {
         core = GossipCore(configuration: configuration, seed: seed, at: now)
-        versions = GossipVersion.all.map { ($0.protocolID, $0) }
+        versions = GossipVersion.preferred.map { ($0.protocolID, $0) }
         limits = configuration.limits
     }
 
@@ -27,7 +32,7 @@ package struct GossipPort: Sendable {
         versions.map { CoreProtocol($0.name, messageBytesMax: limits.rpcBytesMax, inboundMax: 2) }
     }
     package func speaks(_ name: ProtocolID) -> Bool { versions.contains { $0.name == name } }
-    package func owns(_ request: RequestID) -> Bool { streams.owns(request) }
+    package func owns(_ request: RequestID) -> Bool { streams.owns(request) || numbers.owns(request) }
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         core.forEachPeer(body)
         for index in connected.values { body(index) }
@@ -63,18 +68,21 @@ package struct GossipPort: Sendable {
         case .message(let key, let bytes):
             guard let peer = arrived[key], let index = connected[peer] else { return }
             receive(bytes, from: index, at: now)
-        case .streamEnded(let key), .streamFailed(let key):
+        case .streamEnded(let key):
             if arrived.removeValue(forKey: key) != nil {
                 context.commands.append(.closeWriting(key))
             } else {
                 streams.lost(key, at: now)
             }
+        case .streamFailed(let key):
+            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
         case .peerDisconnected(let peer):
             streams.peerDisconnected(peer)
             disconnect(peer, at: now)
         case .connectionPreferred(let peer, let id): streams.connectionPreferred(peer, id)
         case .connectionClosed(let id):
             for key in arrived.keys where key.connection == id { arrived[key] = nil }
+            streams.connectionClosed(id)
         case .streamOpened(let request, let key): streams.opened(request, key)
         case .openFailed(let request): streams.openFailed(request, at: now)
         case .dialed, .dialFailed: break
@@ -89,7 +97,8 @@ package struct GossipPort: Sendable {
         connected[peer] = index
         streams.open(peer, name, over: id)
         let direction: Direction = id.value & 1 == 1 ? .outbound : .inbound
-        core.handle(.peerConnected(index, version, direction, group: context.group(of: peer)), at: now)
+        core.handle(
+            .peerConnected(index, version, direction, group: context.group(of: peer), author: peer.bytes), at: now)
     }
 
     private mutating func disconnect(_ peer: PeerID, at now: Instant) {
@@ -105,15 +114,15 @@ package struct GossipPort: Sendable {
         }
     }
 
-    /// Does what the core wants until it wants nothing more; `result` takes what is for the embedder.
+    /// Does what the core wants until it wants nothing more; what is for the embedder goes to `outbox`.
     package mutating func settle(
-        at now: Instant, _ context: inout NodeContext, _ result: (GossipResult) -> Void
+        at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
         while true {
-            if let event = streams.nextEvent() {
-                if case .lost(let peer) = event { disconnect(peer, at: now) }
+            if let peer = streams.nextLoss() {
+                disconnect(peer, at: now)
             } else if let effect = core.nextEffect() {
-                perform(effect, &context, result)
+                perform(effect, at: now, &context, &outbox)
             } else {
                 break
             }
@@ -122,7 +131,8 @@ package struct GossipPort: Sendable {
     }
 
     private mutating func perform(
-        _ effect: GossipEffect, _ context: inout NodeContext, _ result: (GossipResult) -> Void
+        _ effect: GossipEffect, at now: Instant, _ context: inout NodeContext,
+        _ outbox: inout Deque<NodeCore.Effect>
     ) {
         switch effect {
         case .send(let index, let rpc):
@@ -134,16 +144,42 @@ package struct GossipPort: Sendable {
             streams.send(bytes, to: peer)
         case .validate(let request, let messages, let index):
             guard let peer = context.table.id(of: index) else { return }
-            result(.validate(request, messages, from: peer))
+            outbox.append(.gossip(.validate(request, messages, from: peer)))
         case .deliver(let message, let index):
             guard let peer = context.table.id(of: index) else { return }
-            result(.deliver(message, from: peer))
-        case .published(let request, let id, let count): result(.published(request, id, sentTo: count))
-        case .publishFailed(let request, let error): result(.publishFailed(request, error))
-        case .peersExchanged(let peers, _): exchange(peers, &context)
+            outbox.append(.gossip(.deliver(message, from: peer)))
+        case .published(let request, let id, let count):
+            outbox.append(.gossip(.published(request, id, sentTo: count)))
+        case .publishFailed(let request, let error): outbox.append(.gossip(.publishFailed(request, error)))
+        case .peersExchanged(let peers, _): exchanged(peers, at: now, &context)
         case .disconnect(let index):
             guard let peer = context.table.id(of: index) else { return }
+            for key in arrived.filter({ $0.value == peer }).keys.sorted() {
+                arrived[key] = nil
+                context.commands.append(.reset(key))
+            }
             streams.close(peer)
         }
     }
+
+    /// Only whoever comes with a record of its own making is dialled: the peer that named it may not choose where to.
+    private mutating func exchanged(_ peers: [ExchangedPeer], at now: Instant, _ context: inout NodeContext) {
+        var dials = 0
+        for case .heard(let bytes, let envelope) in peers where dials < Self.exchangeDialsMax && !envelope.isEmpty {
+            do throws(DecodeError) {
+                let id = try PeerID(multihash: bytes)
+                guard id != context.peers.ownID, context.peers.connection(to: id) == nil else { continue }
+                let record = try PeerRecord(envelope: ByteBuffer(bytes: envelope))
+                guard record.peerID == id else { continue }
+                context.peers.handle(.addressesFound(id, record.addresses), at: now)
+                context.commands.append(.dial(numbers.next(), id, deadline: now + .seconds(10)))
+                dials += 1
+            } catch {
+                continue
+            }
+        }
+    }
+
+    /// Of one PRUNE. Each costs us the check of a signature.
+    private static let exchangeDialsMax = 4
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
-import TuttiIdentity
+package import DequeModule
+package import TuttiBase
+package import TuttiIdentity
 package import TuttiKademlia
-package import TuttiPeers
+import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
@@ -20,10 +21,13 @@ package struct KademliaPort: Sendable {
     private var asked: [RequestID: (key: StreamKey, request: KademliaRequest)] = [:]
     private var requests: [RequestID: KademliaRequest] = [:]
     private var lastAsked: UInt64 = 0
+    /// For the embedder, until the next `settle`.
+    private var results: [KademliaResult] = []
 
-    package init(configuration: KademliaConfiguration, seed: UInt64, at now: Instant) {
+    package init(configuration: KademliaConfiguration, own: PeerID, key: KademliaKey, seed: UInt64, at now: Instant) {
         core = KademliaCore(
-            own: PeerTable.own, settings: KademliaSettings(configuration), seed: seed, at: now)
+            own: PeerTable.own, settings: KademliaSettings(configuration), ownKey: key, ownName: own.bytes, seed: seed,
+            at: now)
         name = configuration.protocolID
         limits = configuration.limits
         isServer = configuration.isServer
@@ -57,27 +61,27 @@ package struct KademliaPort: Sendable {
         let input: KademliaInput
         switch command {
         case .findPeer(let request, let peer, let deadline):
-            guard let index = context.table.index(of: peer) else { return }
-            input = .lookupRequested(request, .peer(index, Self.target(peer.bytes)), deadline: deadline)
+            guard let index = context.table.index(of: peer) else {
+                results.append(.finished(request, KademliaAnswer(KademliaOutcome(status: .limit)) { _ in nil }))
+                return
+            }
+            input = .lookupRequested(request, .peer(index, KademliaNames.target(peer.bytes)), deadline: deadline)
         case .closest(let request, let name, let deadline):
-            input = .lookupRequested(request, .closest(Self.target(name)), deadline: deadline)
+            input = .lookupRequested(request, .closest(KademliaNames.target(name)), deadline: deadline)
         case .get(let request, let name, let quorum, let deadline):
-            input = .lookupRequested(request, .value(Self.target(name), quorum: quorum), deadline: deadline)
+            input = .lookupRequested(request, .value(KademliaNames.target(name), quorum: quorum), deadline: deadline)
         case .put(let request, let name, let value, let deadline):
-            input = .putRequested(request, Self.target(name), KademliaRecord(value: value), deadline: deadline)
+            input = .putRequested(request, KademliaNames.target(name), KademliaRecord(value: value), deadline: deadline)
         case .provide(let request, let name, let deadline):
-            input = .provideRequested(request, Self.target(name), deadline: deadline)
-        case .withdraw(let name): input = .provideWithdrawn(Self.target(name))
+            input = .provideRequested(request, KademliaNames.target(name), deadline: deadline)
+        case .withdraw(let name): input = .provideWithdrawn(KademliaNames.target(name))
         case .findProviders(let request, let name, let countMax, let deadline):
-            input = .lookupRequested(request, .providers(Self.target(name), countMax: countMax), deadline: deadline)
+            input = .lookupRequested(
+                request, .providers(KademliaNames.target(name), countMax: countMax), deadline: deadline)
         case .cancel(let request): input = .lookupCancelled(request)
         case .remember(let peers): input = .peersRemembered(peers.compactMap { context.table.index(of: $0) })
         }
         core.handle(input, at: now, keys: context.keys)
-    }
-
-    private static func target(_ name: [UInt8]) -> KademliaTarget {
-        KademliaTarget(key: KademliaKey(KeyDerivation.sha256(name)), name: name)
     }
 
     /// Peers worth remembering over a restart, most useful first.
@@ -101,12 +105,14 @@ package struct KademliaPort: Sendable {
             } else {
                 streams.message(key, bytes, at: now)
             }
-        case .streamEnded(let key), .streamFailed(let key):
+        case .streamEnded(let key):
             if arrived.removeValue(forKey: key) != nil {
                 context.commands.append(.closeWriting(key))
             } else {
                 streams.lost(key, at: now)
             }
+        case .streamFailed(let key):
+            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
         case .connectionClosed(let id):
             for key in arrived.keys where key.connection == id { arrived[key] = nil }
             streams.connectionClosed(id)
@@ -124,8 +130,8 @@ package struct KademliaPort: Sendable {
         guard let index = context.table.index(of: peer) else { return refuse(key, &context) }
         let request: KademliaRequest
         do throws(DecodeError) {
-            request = try KademliaWire.request(bytes, from: peer, limits: limits) { id, addresses in
-                context.learn(id, addresses, at: now)
+            request = try KademliaWire.decodeRequest(bytes, from: peer, limits: limits) { named in
+                _ = context.learn(named.id, named.addresses, at: now)
             }
         } catch {
             return refuse(key, &context)
@@ -144,13 +150,15 @@ package struct KademliaPort: Sendable {
     // MARK: Effects
 
     package mutating func settle(
-        at now: Instant, _ context: inout NodeContext, _ result: (KademliaResult) -> Void
+        at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
+        for result in results { outbox.append(.kademlia(result)) }
+        results.removeAll()
         while true {
             if let outcome = streams.nextOutcome() {
                 returned(outcome, at: now, &context)
             } else if let effect = core.nextEffect() {
-                perform(effect, at: now, &context, result)
+                perform(effect, at: now, &context, &outbox)
             } else {
                 break
             }
@@ -166,8 +174,8 @@ package struct KademliaPort: Sendable {
         case .answered(let id, let bytes):
             guard let request = requests.removeValue(forKey: id) else { return }
             do throws(DecodeError) {
-                let response = try KademliaWire.response(bytes, to: request, limits: limits) { peer, addresses in
-                    context.learn(peer, addresses, at: now)
+                let response = try KademliaWire.decodeResponse(bytes, to: request, limits: limits) { named in
+                    context.learn(named.id, named.addresses, at: now)
                 }
                 core.handle(.answered(id, response), at: now, keys: context.keys)
             } catch {
@@ -177,15 +185,14 @@ package struct KademliaPort: Sendable {
     }
 
     private mutating func perform(
-        _ effect: KademliaEffect, at now: Instant, _ context: inout NodeContext, _ result: (KademliaResult) -> Void
+        _ effect: KademliaEffect, at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
         switch effect {
         case .call(let id, let index, let request):
             guard let peer = context.table.id(of: index) else {
                 return core.handle(.callFailed(id), at: now, keys: context.keys)
             }
-            var bytes = ByteBuffer()
-            KademliaWire.encode(request, into: &bytes) { Self.contact($0, context) }
+            let bytes = KademliaWire.encode(request, own: Self.contact(PeerTable.own, context), limits: limits)
             var expectsAnswer = true
             if case .addProvider = request { expectsAnswer = false }
             requests[id] = request
@@ -197,20 +204,19 @@ package struct KademliaPort: Sendable {
         case .answer(let id, let response):
             guard let (key, request) = asked.removeValue(forKey: id) else { return }
             if case .addProvider = request { return }
-            var bytes = ByteBuffer()
-            KademliaWire.encode(response, to: request, into: &bytes, limits: limits) { Self.contact($0, context) }
+            let bytes = KademliaWire.encode(response, to: request, limits: limits) { Self.contact($0, context) }
             context.commands.append(.send(key, bytes))
         case .refuse(let id):
             guard let (key, _) = asked.removeValue(forKey: id) else { return }
             refuse(key, &context)
         case .finished(let id, let outcome):
-            result(.finished(id, KademliaAnswer(outcome) { context.table.id(of: $0) }))
+            outbox.append(.kademlia(.finished(id, KademliaAnswer(outcome) { context.table.id(of: $0) })))
         case .providerFound(let id, let index):
-            if let peer = context.table.id(of: index) { result(.providerFound(id, peer)) }
+            if let peer = context.table.id(of: index) { outbox.append(.kademlia(.providerFound(id, peer))) }
         }
     }
 
-    private static func contact(_ index: PeerIndex, _ context: NodeContext) -> (PeerID, [Multiaddr])? {
-        context.table.id(of: index).map { ($0, context.addresses(of: $0)) }
+    private static func contact(_ index: PeerIndex, _ context: NodeContext) -> KademliaWirePeer? {
+        context.table.id(of: index).map { KademliaWirePeer(id: $0, addresses: context.addresses(of: $0)) }
     }
 }

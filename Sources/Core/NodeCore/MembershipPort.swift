@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
-import TuttiIdentity
+package import DequeModule
+package import TuttiBase
+package import TuttiIdentity
 package import TuttiMembership
-package import TuttiPeers
+import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
@@ -11,6 +12,7 @@ package struct MembershipPort: Sendable {
     private var core: MembershipCore
     private var streams = MessageStreams(owner: 3)
     private var numbers = RequestNumbers(owner: 4)
+    private static let dialTimeout = Duration.seconds(10)
     private let limits: MembershipLimits
     private var connected: [PeerID: PeerIndex] = [:]
     private var arrived: [StreamKey: PeerID] = [:]
@@ -28,6 +30,9 @@ package struct MembershipPort: Sendable {
     }
     package func speaks(_ name: ProtocolID) -> Bool { name == MembershipWire.protocolID }
     package func owns(_ request: RequestID) -> Bool { streams.owns(request) || numbers.owns(request) }
+    package func neighbours(_ context: NodeContext) -> [PeerID] {
+        core.neighbours.compactMap { context.table.id(of: $0) }
+    }
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         core.forEachPeer(body)
         for index in connected.values { body(index) }
@@ -55,6 +60,7 @@ package struct MembershipPort: Sendable {
         case .search(let request, let question, let plan, let deadline):
             core.handle(.searchRequested(request, question, plan, deadline: deadline), at: now)
         case .cancelSearch(let request): core.handle(.searchCancelled(request), at: now)
+        case .broadcast(let id, let payload): core.handle(.broadcastRequested(id, payload), at: now)
         case .matched(let search, let answer): core.handle(.matched(search: search, answer), at: now)
         }
     }
@@ -73,12 +79,14 @@ package struct MembershipPort: Sendable {
         case .message(let key, let bytes):
             guard let peer = arrived[key], let index = connected[peer] else { return }
             receive(bytes, from: index, on: key, at: now, &context)
-        case .streamEnded(let key), .streamFailed(let key):
+        case .streamEnded(let key):
             if arrived.removeValue(forKey: key) != nil {
                 context.commands.append(.closeWriting(key))
             } else {
                 streams.lost(key, at: now)
             }
+        case .streamFailed(let key):
+            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
         case .peerDisconnected(let peer):
             streams.peerDisconnected(peer)
             if let index = awaited.removeValue(forKey: peer) { core.handle(.connectFailed(index), at: now) }
@@ -86,16 +94,19 @@ package struct MembershipPort: Sendable {
         case .connectionPreferred(let peer, let id): streams.connectionPreferred(peer, id)
         case .connectionClosed(let id):
             for key in arrived.keys where key.connection == id { arrived[key] = nil }
+            streams.connectionClosed(id)
         case .streamOpened(let request, let key): streams.opened(request, key)
         case .openFailed(let request): streams.openFailed(request, at: now)
-        case .dialed(let request, _): dialed(request, at: now, &context)
+        case .dialed(let request, let id): dialed(request, over: id, at: now, &context)
         case .dialFailed(let request):
             if let index = dials.removeValue(forKey: request) { core.handle(.connectFailed(index), at: now) }
         }
     }
 
     /// The connection is there; whether the peer speaks our protocol is known when it has identified itself.
-    private mutating func dialed(_ request: RequestID, at now: Instant, _ context: inout NodeContext) {
+    private mutating func dialed(
+        _ request: RequestID, over id: ConnectionID, at now: Instant, _ context: inout NodeContext
+    ) {
         guard let index = dials.removeValue(forKey: request), let peer = context.table.id(of: index),
             connected[peer] == nil
         else { return }
@@ -103,7 +114,11 @@ package struct MembershipPort: Sendable {
             awaited[peer] = index
             return
         }
-        if !profile.protocols.contains(MembershipWire.protocolID) { core.handle(.connectFailed(index), at: now) }
+        if profile.protocols.contains(MembershipWire.protocolID) {
+            connect(peer, over: id, at: now, &context)
+        } else {
+            core.handle(.connectFailed(index), at: now)
+        }
     }
 
     private mutating func connect(
@@ -125,8 +140,8 @@ package struct MembershipPort: Sendable {
         _ bytes: ByteBuffer, from peer: PeerIndex, on key: StreamKey, at now: Instant, _ context: inout NodeContext
     ) {
         do throws(DecodeError) {
-            let message = try MembershipWire.decode(bytes, limits: limits) { id, addresses in
-                context.learn(id, addresses, at: now)
+            let message = try MembershipWire.decode(bytes, limits: limits) { named in
+                context.learn(named.id, named.addresses, at: now)
             }
             // Nil: a kind of a later version.
             if let message { core.handle(.received(peer, message), at: now) }
@@ -137,13 +152,13 @@ package struct MembershipPort: Sendable {
     }
 
     package mutating func settle(
-        at now: Instant, _ context: inout NodeContext, _ result: (MembershipResult) -> Void
+        at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
         while true {
-            if let event = streams.nextEvent() {
-                if case .lost(let peer) = event { disconnect(peer, at: now) }
+            if let peer = streams.nextLoss() {
+                disconnect(peer, at: now)
             } else if let effect = core.nextEffect() {
-                perform(effect, at: now, &context, result)
+                perform(effect, at: now, &context, &outbox)
             } else {
                 break
             }
@@ -152,30 +167,35 @@ package struct MembershipPort: Sendable {
     }
 
     private mutating func perform(
-        _ effect: MembershipEffect, at now: Instant, _ context: inout NodeContext, _ result: (MembershipResult) -> Void
+        _ effect: MembershipEffect, at now: Instant, _ context: inout NodeContext,
+        _ outbox: inout Deque<NodeCore.Effect>
     ) {
         switch effect {
         case .send(let index, let message):
             guard let peer = context.table.id(of: index) else { return }
-            var bytes = ByteBuffer()
-            MembershipWire.encode(message, into: &bytes) { index in
-                context.table.id(of: index).map { ($0, context.addresses(of: $0)) }
+            let bytes = MembershipWire.encode(message, limits: limits) { index, isDialled in
+                context.table.id(of: index).map {
+                    NamedPeer(id: $0, addresses: isDialled ? context.addresses(of: $0) : [])
+                }
             }
-            streams.send(bytes, to: peer)
+            if let bytes { streams.send(bytes, to: peer) }
         case .connect(let index):
             guard let peer = context.table.id(of: index) else { return }
             let request = numbers.next()
             dials[request] = index
-            context.commands.append(.dial(request, peer, deadline: now + limits.dialTimeout))
+            context.commands.append(.dial(request, peer, deadline: now + Self.dialTimeout))
         case .release(let index):
             guard let peer = context.table.id(of: index) else { return }
             context.peers.handle(.protectionChanged(peer, isProtected: false), at: now)
         case .protect(let index, let isProtected):
             guard let peer = context.table.id(of: index) else { return }
             context.peers.handle(.protectionChanged(peer, isProtected: isProtected), at: now)
-        case .match(let search, let question): result(.match(search: search, question))
+        case .match(let search, let question): outbox.append(.membership(.match(search: search, question)))
         case .emit(let event):
-            if let event = named(event, context) { result(event) }
+            if let event = named(event, context) { outbox.append(.membership(event)) }
+        case .deliver(let id, let payload, let index):
+            guard let peer = context.table.id(of: index) else { return }
+            outbox.append(.membership(.broadcast(id, payload, from: peer)))
         }
     }
 

@@ -10,7 +10,7 @@ package import struct NIOCore.ByteBuffer
 /// The stream is opened when the peer says that it speaks the protocol, and again, a few times, when it fails. Messages
 /// that come meanwhile wait, up to a limit; then the peer counts as lost. What peers send comes on streams of theirs.
 ///
-///     peer: opening -> open -> (failed) opening … -> lost
+///     peer: opening -> open -> (failed) waiting -> opening … -> lost
 package struct MessageStreams: Sendable {
     package struct Limits: Sendable {
         /// Bytes that wait for a stream to open, per peer. At it: the newest message is dropped and counted.
@@ -22,25 +22,21 @@ package struct MessageStreams: Sendable {
         package init() {}
     }
 
-    package enum Event: Sendable {
-        case ready(PeerID, ProtocolID)
-        case lost(PeerID)
-    }
-
     private enum Stage: Sendable {
-        case opening(RequestID)
+        case opening(RequestID, ConnectionID)
         case open(StreamKey)
+        /// For a moment to try again, or for another connection.
         case waiting
     }
 
     private struct Line: Sendable {
         let name: ProtocolID
+        /// That new streams use.
         var connection: ConnectionID
         var stage: Stage
         var queued: Deque<ByteBuffer> = []
         var queuedBytes = 0
         var failures = 0
-        var wasReady = false
     }
 
     private let limits: Limits
@@ -50,7 +46,7 @@ package struct MessageStreams: Sendable {
     private var peerOfStream: [StreamKey: PeerID] = [:]
     private var timers = TimerQueue<PeerID>()
     private var commands: Deque<StreamCommand> = []
-    private var events: Deque<Event> = []
+    private var losses: Deque<PeerID> = []
     package private(set) var droppedCount: UInt64 = 0
 
     package init(owner: UInt8, limits: Limits = Limits()) {
@@ -63,7 +59,8 @@ package struct MessageStreams: Sendable {
     package func owns(_ key: StreamKey) -> Bool { peerOfStream[key] != nil }
     package func isOpen(to peer: PeerID) -> Bool { lines[peer] != nil }
     package mutating func nextCommand() -> StreamCommand? { commands.popFirst() }
-    package mutating func nextEvent() -> Event? { events.popFirst() }
+    /// A peer that takes nothing any more, each once per `open`.
+    package mutating func nextLoss() -> PeerID? { losses.popFirst() }
 
     // MARK: Peers
 
@@ -75,7 +72,28 @@ package struct MessageStreams: Sendable {
 
     /// New streams use another connection from now on.
     package mutating func connectionPreferred(_ peer: PeerID, _ connection: ConnectionID) {
+        guard let line = lines[peer] else { return }
         lines[peer]?.connection = connection
+        lines[peer]?.failures = 0
+        if case .waiting = line.stage { ask(peer) }
+    }
+
+    /// Its streams are gone without a word of each.
+    package mutating func connectionClosed(_ id: ConnectionID) {
+        var gone: [PeerID] = []
+        for (peer, line) in lines {
+            switch line.stage {
+            case .opening(_, let connection): if connection == id { gone.append(peer) }
+            case .open(let key): if key.connection == id { gone.append(peer) }
+            case .waiting: break
+            }
+        }
+        for peer in gone.sorted() {
+            leave(peer)
+            lines[peer]?.stage = .waiting
+            // Otherwise `connectionPreferred` or `peerDisconnected` follows.
+            if let line = lines[peer], line.connection != id { ask(peer) }
+        }
     }
 
     /// The last connection to the peer is gone.
@@ -105,13 +123,11 @@ package struct MessageStreams: Sendable {
     // MARK: Streams
 
     package mutating func opened(_ request: RequestID, _ key: StreamKey) {
-        guard let peer = peerOfRequest.removeValue(forKey: request), let line = lines[peer] else {
+        guard let peer = peerOfRequest.removeValue(forKey: request), lines[peer] != nil else {
             return commands.append(.reset(key))
         }
         peerOfStream[key] = peer
         lines[peer]?.stage = .open(key)
-        lines[peer]?.wasReady = true
-        if !line.wasReady { events.append(.ready(peer, line.name)) }
         while let bytes = lines[peer]?.queued.popFirst() { commands.append(.send(key, bytes)) }
         lines[peer]?.queuedBytes = 0
     }
@@ -135,10 +151,11 @@ package struct MessageStreams: Sendable {
     // MARK: Private parts
 
     private mutating func ask(_ peer: PeerID) {
-        guard let line = lines[peer] else { return }
+        guard let line = lines[peer], case .waiting = line.stage else { return }
+        timers.cancel(peer)
         let request = numbers.next()
         peerOfRequest[request] = peer
-        lines[peer]?.stage = .opening(request)
+        lines[peer]?.stage = .opening(request, line.connection)
         commands.append(.open(line.connection, line.name, request))
     }
 
@@ -152,13 +169,19 @@ package struct MessageStreams: Sendable {
     }
 
     private mutating func drop(_ peer: PeerID) {
-        guard let line = lines.removeValue(forKey: peer) else { return }
+        guard lines[peer] != nil else { return }
+        leave(peer)
         timers.cancel(peer)
-        switch line.stage {
-        case .opening(let request): peerOfRequest[request] = nil
+        lines[peer] = nil
+        losses.append(peer)
+    }
+
+    /// Forgets the stream that is open or being opened.
+    private mutating func leave(_ peer: PeerID) {
+        switch lines[peer]?.stage {
+        case .opening(let request, _): peerOfRequest[request] = nil
         case .open(let key): peerOfStream[key] = nil
-        case .waiting: break
+        case .waiting, nil: break
         }
-        if line.wasReady { events.append(.lost(peer)) }
     }
 }

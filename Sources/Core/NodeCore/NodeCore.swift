@@ -2,6 +2,7 @@
 import DequeModule
 package import TuttiBase
 package import TuttiGossip
+package import TuttiIdentity
 package import TuttiKademlia
 package import TuttiMembership
 package import TuttiPeers
@@ -29,6 +30,10 @@ package struct NodeCore: Sendable {
     private var outbox: Deque<Effect> = []
 
     package var peers: PeersCore { context.peers }
+    /// Peers of the membership overlay that we hold a link with.
+    package var neighbours: [PeerID] { membership?.neighbours(context) ?? [] }
+    /// Peers in Kademlia's table.
+    package var kademliaTableCount: Int { kademlia?.tableCount ?? 0 }
 
     /// - Parameter seed: for the choices of cores that draw lots. PeersCore draws none.
     package init(configuration: NodeCoreConfiguration, seed: UInt64, at now: Instant) {
@@ -36,16 +41,21 @@ package struct NodeCore: Sendable {
         context = NodeContext(
             peers: PeersCore(configuration: configuration.peers, at: now),
             table: PeerTable(own: own, countMax: configuration.numberedPeersMax))
+        let ownKey = KademliaKey(context.table.keys.first ?? .zero)
         var seeds = SeededGenerator(seed: seed)
         let (first, second, third) = (seeds.next(), seeds.next(), seeds.next())
-        kademlia = configuration.kademlia.map { KademliaPort(configuration: $0, seed: first, at: now) }
+        kademlia = configuration.kademlia.map {
+            KademliaPort(configuration: $0, own: own, key: ownKey, seed: first, at: now)
+        }
         gossip = configuration.gossip.map { GossipPort(configuration: $0, seed: second, at: now) }
         membership = configuration.membership.map { MembershipPort(configuration: $0, seed: third, at: now) }
     }
 
     /// Protocols that the cores answer to, PeersCore's included.
     package var protocols: [CoreProtocol] {
-        var all = PeersCore.protocols.map { CoreProtocol($0, messageBytesMax: PeersCore.messageBytesMax, inboundMax: 4) }
+        var all = PeersCore.protocols.map {
+            CoreProtocol($0, messageBytesMax: PeersCore.messageBytesMax, inboundMax: 4)
+        }
         all += kademlia?.protocols ?? []
         all += gossip?.protocols ?? []
         all += membership?.protocols ?? []
@@ -96,7 +106,9 @@ package struct NodeCore: Sendable {
                 owners[id, default: [:]][stream] = owner
                 return give(.streamOpened(request, key), to: owner, at: now)
             }
-            guard direction == .inbound, let owner = owner(of: name), let peer = context.peers.peer(on: id) else { break }
+            guard direction == .inbound, let owner = owner(of: name) else { break }
+            // Of a connection that is given up.
+            guard let peer = context.peers.peer(on: id) else { return perform(.reset(key), at: now) }
             owners[id, default: [:]][stream] = owner
             return give(.streamArrived(key, name, peer), to: owner, at: now)
         case .message(let id, let stream, let bytes):
@@ -157,9 +169,9 @@ package struct NodeCore: Sendable {
                 hasMore = true
                 route(effect, at: now)
             }
-            kademlia?.settle(at: now, &context) { outbox.append(.kademlia($0)) }
-            gossip?.settle(at: now, &context) { outbox.append(.gossip($0)) }
-            membership?.settle(at: now, &context) { outbox.append(.membership($0)) }
+            kademlia?.settle(at: now, &context, &outbox)
+            gossip?.settle(at: now, &context, &outbox)
+            membership?.settle(at: now, &context, &outbox)
             guard !context.commands.isEmpty else { continue }
             hasMore = true
             var commands: [StreamCommand] = []
@@ -204,6 +216,7 @@ package struct NodeCore: Sendable {
 
     /// Frees the numbers of peers that no core speaks of any more.
     private mutating func sweep() {
+        let (kademlia, gossip, membership) = (kademlia, gossip, membership)
         context.table.sweep { mark in
             kademlia?.forEachPeer(mark)
             gossip?.forEachPeer(mark)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiConnection
+import TuttiConnection
 package import TuttiGossip
 package import TuttiIdentity
 package import TuttiKademlia
@@ -87,6 +87,7 @@ package enum MembershipCommand: Sendable {
     case search(RequestID, ByteBuffer, SearchPlan, deadline: Instant)
     case cancelSearch(RequestID)
     case matched(search: UInt64, ByteBuffer?)
+    case broadcast(BroadcastID, ByteBuffer)
 }
 
 package enum MembershipResult: Sendable {
@@ -98,6 +99,7 @@ package enum MembershipResult: Sendable {
     case match(search: UInt64, ByteBuffer)
     case searchHit(RequestID, at: PeerID, ByteBuffer)
     case searchFinished(RequestID, hits: Int)
+    case broadcast(BroadcastID, ByteBuffer, from: PeerID)
 }
 
 /// What concerns a core that speaks over streams: of the streams that it asked for, and those that peers opened to it.

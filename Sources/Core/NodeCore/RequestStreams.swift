@@ -64,6 +64,8 @@ package struct RequestStreams: Sendable {
     private var numbers: RequestNumbers
     private var lines: [PeerID: Line] = [:]
     private var peerOfCall: [RequestID: PeerID] = [:]
+    /// Sent, and nobody wants their answers any more.
+    private var unwanted: Set<RequestID> = []
     private var peerOfRequest: [RequestID: PeerID] = [:]
     private var peerOfStream: [StreamKey: PeerID] = [:]
     private var timers = TimerQueue<TimerKey>()
@@ -105,10 +107,15 @@ package struct RequestStreams: Sendable {
 
     /// The answer is no longer wanted; when it comes it is dropped.
     package mutating func cancel(_ id: RequestID, at now: Instant) {
-        guard let peer = peerOfCall.removeValue(forKey: id) else { return }
-        timers.cancel(.call(id))
-        lines[peer]?.queued.removeAll { $0.id == id }
+        guard let peer = peerOfCall[id], let line = lines[peer] else { return }
         // One that was sent keeps its place: its answer would else be taken for the next one's.
+        if line.sent.contains(where: { $0.id == id }) {
+            unwanted.insert(id)
+            return
+        }
+        lines[peer]?.queued.removeAll { $0.id == id }
+        peerOfCall[id] = nil
+        timers.cancel(.call(id))
         settle(peer, at: now)
     }
 
@@ -141,7 +148,7 @@ package struct RequestStreams: Sendable {
     private mutating func finish(_ id: RequestID, _ outcome: Outcome) {
         guard peerOfCall.removeValue(forKey: id) != nil else { return }
         timers.cancel(.call(id))
-        outcomes.append(outcome)
+        if unwanted.remove(id) == nil { outcomes.append(outcome) }
     }
 
     /// Nothing waits: the stream is kept for a while.
@@ -173,7 +180,8 @@ package struct RequestStreams: Sendable {
     }
 
     package mutating func opened(_ request: RequestID, _ key: StreamKey, at now: Instant) {
-        guard let peer = peerOfRequest.removeValue(forKey: request), case .opening(_, request) = lines[peer]?.stage else {
+        guard let peer = peerOfRequest.removeValue(forKey: request), case .opening(_, request) = lines[peer]?.stage
+        else {
             return commands.append(.reset(key))
         }
         peerOfStream[key] = peer
@@ -196,14 +204,16 @@ package struct RequestStreams: Sendable {
 
     /// The stream ended or failed.
     package mutating func lost(_ key: StreamKey, at now: Instant) {
-        guard let peer = peerOfStream.removeValue(forKey: key), let line = lines.removeValue(forKey: peer) else { return }
+        guard let peer = peerOfStream.removeValue(forKey: key), let line = lines.removeValue(forKey: peer) else {
+            return
+        }
         timers.cancel(.idle(peer))
         guard case .open(_, let seen) = line.stage else { return }
         commands.append(.reset(key))
         var again: Deque<Call> = []
         for var call in line.sent + line.queued where peerOfCall[call.id] != nil {
             // A peer that answers once per stream is legal; one that answers nothing is not worth another try.
-            if seen > 0, !call.wasRetried {
+            if seen > 0, !call.wasRetried, !unwanted.contains(call.id) {
                 call.wasRetried = true
                 again.append(call)
             } else {
@@ -248,8 +258,8 @@ package struct RequestStreams: Sendable {
     }
 
     private mutating func expired(_ id: RequestID, at now: Instant) {
-        guard let peer = peerOfCall.removeValue(forKey: id) else { return }
-        outcomes.append(.failed(id))
+        guard let peer = peerOfCall[id] else { return }
+        finish(id, .failed(id))
         guard let line = lines[peer] else { return }
         lines[peer]?.queued.removeAll { $0.id == id }
         // The stream is stuck: those behind it on the same stream get another one.

@@ -11,18 +11,21 @@ package struct PeerTable: Sendable {
     private var ids: [PeerID?] = []
     private var numbers: [PeerID: UInt32] = [:]
     private var free: [UInt32] = []
+    /// From so many on a sweep is due.
+    private var sweepCount: Int
     /// By number; what Kademlia measures distances between: SHA-256 of the id.
     package private(set) var keys: [Bytes32] = []
 
     package init(own: PeerID, countMax: Int) {
         self.countMax = max(1, countMax)
+        sweepCount = self.countMax / 4 * 3
         _ = index(of: own)
     }
 
     package static let own = PeerIndex(0)
     package var count: Int { numbers.count }
-    /// Time to `sweep`: three quarters are used.
-    package var isCrowded: Bool { numbers.count > countMax / 4 * 3 }
+    /// Time to `sweep`: three quarters are used, and a sixteenth is new since the last time.
+    package var isCrowded: Bool { numbers.count > sweepCount }
 
     /// Nil when the table is full.
     package mutating func index(of peer: PeerID) -> PeerIndex? {
@@ -63,5 +66,6 @@ package struct PeerTable: Sendable {
             ids[number] = nil
             free.append(UInt32(truncatingIfNeeded: number))
         }
+        sweepCount = max(countMax / 4 * 3, numbers.count + countMax / 16)
     }
 }
