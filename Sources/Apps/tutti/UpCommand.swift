@@ -26,6 +26,14 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "An address to listen on; may be repeated.", transform: Console.address)
     var listen: [Multiaddr] = []
 
+    @Option(help: "A node to begin with, and to come back to; may be repeated.", transform: Console.address)
+    var bootstrap: [Multiaddr] = []
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Find the nodes of the local network (mDNS). Without effect when listening on loopback only.")
+    var mdns = true
+
     @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "notice"
 
@@ -42,6 +50,8 @@ struct UpCommand: AsyncParsableCommand {
         var configuration = NodeConfiguration()
         configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
         if !listen.isEmpty { configuration.listen = listen }
+        configuration.bootstrap = bootstrap
+        configuration.multicastDNS = mdns
         configuration.logger = logger
         let node = try Node(configuration: configuration)
         let services = ServiceGroup(

@@ -59,6 +59,13 @@ public struct NodeConfiguration: Sendable {
     /// What other nodes are told that this one is.
     public var agent = "tutti/0.1"
 
+    /// Nodes to begin with, and to come back to for as long as this one runs: `/ip4/…/tcp/…/p2p/…`, `/dnsaddr/…`.
+    public var bootstrap: [Multiaddr] = []
+
+    /// Finds the nodes of the local network, and is found by them, with no configuration (mDNS). Without effect on a node
+    /// that listens on loopback only.
+    public var multicastDNS = false
+
     public var logger = Logger(label: "tutti", factory: { _ in SwiftLogNoOpLogHandler() })
 
     /// How long a stopping node lets the handlers of streams finish before it cancels them. Nothing new begins meanwhile.

@@ -60,7 +60,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var closeWaiter: CheckedContinuation<Void, Never>?
 
     init(
-        configuration: PeersConfiguration, seed: UInt64, loop: any EventLoop, directory: PeerDirectory,
+        configuration: NodeCoreConfiguration, seed: UInt64, loop: any EventLoop, directory: PeerDirectory,
         events: EventHub, arrivals: BatchQueue<StreamMailbox>, lookups: BatchQueue<Lookup>, logger: Logger,
         metrics: NodeMetrics
     ) {
@@ -109,6 +109,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     func submit(_ input: PeersInput) {
+        submit(.peers(input))
+    }
+
+    func submit(_ input: NodeCore.Input) {
         loop.execute {
             self.feed(input)
             self.endTurn()
@@ -330,8 +334,12 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func feed(_ input: PeersInput) {
+        feed(.peers(input))
+    }
+
+    private func feed(_ input: NodeCore.Input) {
         guard !isStopped else { return }
-        core.handle(.peers(input), at: Self.now())
+        core.handle(input, at: Self.now())
         drain()
     }
 
@@ -339,6 +347,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         while let effect = core.nextEffect() {
             switch effect {
             case .peers(let effect): perform(effect)
+            case .kademlia, .gossip, .membership: break
             }
         }
     }
