@@ -65,19 +65,21 @@ package struct DiscoveryPort: Sendable {
         core.handle(.dialFailed(number), at: now)
     }
 
-    /// The next walk that Kademlia is to do; dials go to PeersCore at once. Nil when the core wants nothing more.
-    package mutating func nextWalk(at now: Instant, _ context: inout NodeContext) -> KademliaCommand? {
-        while let effect = core.nextEffect() {
-            switch effect {
-            case .dial(let number, let peer, let addresses, let deadline):
-                let request = numbers.next()
-                dials[request] = number
-                context.peers.handle(
-                    .dialRequested(request, peer: peer, addresses: addresses, deadline: deadline), at: now)
-            case .walk(let name):
-                return .closest(numbers.next(), name, deadline: now + Self.walkTimeout)
-            }
+    package mutating func nextEffect() -> DiscoveryEffect? { core.nextEffect() }
+
+    /// Dials go to PeersCore at once; a walk is Kademlia's to do.
+    package mutating func perform(
+        _ effect: DiscoveryEffect, at now: Instant, _ context: inout NodeContext
+    ) -> KademliaCommand? {
+        switch effect {
+        case .dial(let number, let peer, let addresses, let deadline):
+            let request = numbers.next()
+            dials[request] = number
+            context.peers.handle(
+                .dialRequested(request, peer: peer, addresses: addresses, deadline: deadline), at: now)
+            return nil
+        case .walk(let name):
+            return .closest(numbers.next(), name, deadline: now + Self.walkTimeout)
         }
-        return nil
     }
 }

@@ -183,8 +183,9 @@ package struct NodeCore: Sendable {
             settleKademlia(at: now)
             gossip?.settle(at: now, &context, &outbox)
             membership?.settle(at: now, &context, &outbox)
-            while let walk = discovery?.nextWalk(at: now, &context) {
+            while let effect = discovery?.nextEffect() {
                 hasMore = true
+                guard let walk = discovery?.perform(effect, at: now, &context) else { continue }
                 kademlia?.handle(walk, at: now, &context)
             }
             guard !context.commands.isEmpty else { continue }
