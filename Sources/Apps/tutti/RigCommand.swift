@@ -11,7 +11,8 @@ struct RigCommand: AsyncParsableCommand {
             Prints {"ready":true,"id":…,"addrs":[…],"pids":[…]}, then answers
             {"i":N,"op":…} with {"i":N,"ok":true,…} or {"i":N,"err":"…"}, several at a
             time, until stdin ends. Operations: connect, disconnect, ping, protocols,
-            echo, streams, cycle, bulk, perf; any other is answered "unsupported". Serves
+            echo, streams, cycle, bulk, perf, dht_put, dht_get, provide, find_providers,
+            find_peer, subscribe, publish; any other is answered "unsupported". Serves
             /echo/1.0.0, /bulk/1.0.0, /perf/1.0.0 and /ipfs/ping/1.0.0. Runs under the
             limits profile "lab": never let strangers reach it.
 
@@ -19,6 +20,9 @@ struct RigCommand: AsyncParsableCommand {
               RIG_LISTEN    addresses to listen on, separated by commas
                             (default /ip4/127.0.0.1/tcp/0)
               RIG_SECURITY  noise or tls (default: both, Noise first)
+              RIG_DHT       server or client (default: no DHT)
+              RIG_PUBSUB    1: topics
+              RIG_MESH      1: the mesh
 
             Example:
               echo '{"i":1,"op":"connect","addr":"/ip4/127.0.0.1/tcp/4001"}' | tutti rig
@@ -37,6 +41,14 @@ struct RigCommand: AsyncParsableCommand {
             }
             configuration.securities = [security]
         }
+        if let text = environment["RIG_DHT"], !text.isEmpty {
+            guard let mode = DHTSettings.Mode(rawValue: text) else {
+                throw ValidationError("RIG_DHT must be server or client")
+            }
+            configuration.dht = DHTSettings(mode: mode)
+        }
+        if environment["RIG_PUBSUB"] == "1" { configuration.gossip = GossipSettings() }
+        if environment["RIG_MESH"] == "1" { configuration.mesh = MeshSettings() }
         Console.note("limits profile: lab")
         try await withNode(configuration) { node in
             RigServer.serve(on: node)

@@ -14,6 +14,10 @@ struct RigRequest: Decodable, Sendable {
     let bytes: UInt64?
     let up: UInt64?
     let down: UInt64?
+    let key: String?
+    let value: String?
+    let cid: String?
+    let topic: String?
 }
 
 struct RigReady: Encodable, Sendable {
@@ -35,6 +39,19 @@ struct RigAnswer: Encodable, Sendable {
     var protocols: [String]?
     var agent: String?
     var proto_version: String?
+    var value: String?
+    var peers: [String]?
+    var addrs: [String]?
+}
+
+/// A published message, as it arrived.
+struct RigMessage: Encodable, Sendable {
+    let event = "msg"
+    let topic: String
+    let from: String
+    let data: String
+    /// Unix seconds.
+    let t: Double
 }
 
 /// Writes whole lines, one at a time.

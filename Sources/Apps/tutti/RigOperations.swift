@@ -4,7 +4,7 @@ import Tutti
 
 /// Does what a rig asks for.
 struct RigOperations: Sendable {
-    private struct Refusal: Error, CustomStringConvertible {
+    struct Refusal: Error, CustomStringConvertible {
         let description: String
     }
 
@@ -24,25 +24,25 @@ struct RigOperations: Sendable {
                     await output.write(RigAnswer(held: count), to: request)
                 }
             }
-            await output.write(try await perform(request), to: request)
+            await output.write(try await perform(request, output), to: request)
         } catch {
             await output.write(RigAnswer(i: request.i, err: "\(error)"))
         }
     }
 
-    private func perform(_ request: RigRequest) async throws -> RigAnswer {
+    private func perform(_ request: RigRequest, _ output: RigOutput) async throws -> RigAnswer {
         switch request.op {
         case "connect":
             try await connect(try address(request))
             return RigAnswer()
         case "disconnect":
-            try await node.disconnect(try peer(request), deadline: Self.dialDeadline)
+            try await node.disconnect(try Self.peer(request), deadline: Self.dialDeadline)
             return RigAnswer()
         case "ping":
-            let trips = try await node.ping(try peer(request), count: request.count ?? 5, deadline: Self.deadline)
+            let trips = try await node.ping(try Self.peer(request), count: request.count ?? 5, deadline: Self.deadline)
             return RigAnswer(rtt_us: trips.map { Console.seconds($0) * 1e6 })
         case "protocols":
-            let profile = try await node.profile(of: try peer(request), deadline: Self.dialDeadline)
+            let profile = try await node.profile(of: try Self.peer(request), deadline: Self.dialDeadline)
             return RigAnswer(
                 protocols: profile.protocols.map(\.name), agent: profile.agent, proto_version: profile.protocolVersion)
         case "echo": return try await echo(request)
@@ -51,13 +51,13 @@ struct RigOperations: Sendable {
         case "first_byte": return try await firstByte(request)
         case "bulk":
             let stream = try await node.open(
-                ProtocolID(request.proto ?? "/bulk/1.0.0"), to: try peer(request), deadline: Self.dialDeadline)
+                ProtocolID(request.proto ?? "/bulk/1.0.0"), to: try Self.peer(request), deadline: Self.dialDeadline)
             return RigAnswer(seconds: try await RigServer.sendBulk(request.bytes ?? 0, on: stream))
         case "perf":
             let result = try await node.perf(
-                try peer(request), upload: request.up ?? 0, download: request.down ?? 0, deadline: Self.deadline)
+                try Self.peer(request), upload: request.up ?? 0, download: request.down ?? 0, deadline: Self.deadline)
             return RigAnswer(seconds: Console.seconds(result.upload + result.download))
-        default: throw Refusal(description: "unsupported")
+        default: return try await RigOverlays(node: node).perform(request, output)
         }
     }
 
@@ -68,7 +68,7 @@ struct RigOperations: Sendable {
         return address
     }
 
-    private func peer(_ request: RigRequest) throws -> PeerID {
+    static func peer(_ request: RigRequest) throws -> PeerID {
         guard let text = request.peer, let peer = PeerID(text) else {
             throw Refusal(description: "peer is missing or not a peer id")
         }
@@ -88,7 +88,7 @@ struct RigOperations: Sendable {
             throw Refusal(description: "data is missing or not base64")
         }
         let stream = try await node.open(
-            ProtocolID(request.proto ?? "/echo/1.0.0"), to: try peer(request), deadline: Self.dialDeadline)
+            ProtocolID(request.proto ?? "/echo/1.0.0"), to: try Self.peer(request), deadline: Self.dialDeadline)
         let sent = ByteBuffer(bytes: data)
         // Both ways at once: the peer's answers must be read while ours are on their way.
         async let written: Void = stream.write(sent)
@@ -99,7 +99,7 @@ struct RigOperations: Sendable {
     }
 
     private func streams(_ request: RigRequest) async throws -> RigAnswer {
-        let peer = try peer(request)
+        let peer = try Self.peer(request)
         let name = ProtocolID(request.proto ?? "/ipfs/ping/1.0.0")
         let parallel = max(1, request.par ?? 1)
         let each = (request.count ?? 1) / parallel

@@ -13,6 +13,7 @@ struct RootCommand: AsyncParsableCommand {
               tutti up --listen /ip4/0.0.0.0/tcp/4001  let others reach it on port 4001
               tutti id                                 print the peer id of that node
               tutti ping /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
+              tutti net doctor --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
               tutti perf /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW… --upload 100000000
 
             Addresses are multiaddrs: /ip4/…/tcp/…, /ip6/…/tcp/…, /dns4/name/tcp/…, with
@@ -20,7 +21,9 @@ struct RootCommand: AsyncParsableCommand {
             in one line on stderr and exits with a code other than 0.
             """,
         version: "0.1.0",
-        subcommands: [UpCommand.self, IDCommand.self, PingCommand.self, PerfCommand.self, RigCommand.self])
+        subcommands: [
+            UpCommand.self, IDCommand.self, PingCommand.self, PerfCommand.self, NetCommand.self, RigCommand.self,
+        ])
 
     static func main() async {
         // A reader that went away shows as a failed write, not as the end of the process.

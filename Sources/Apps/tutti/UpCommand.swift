@@ -18,6 +18,7 @@ struct UpCommand: AsyncParsableCommand {
             Examples:
               tutti up
               tutti up --listen /ip4/0.0.0.0/tcp/4001 --listen /ip6/::/tcp/4001
+              tutti up --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
               tutti up --data /srv/tutti --passphrase-file /etc/tutti/passphrase
             """)
 
@@ -53,6 +54,9 @@ struct UpCommand: AsyncParsableCommand {
         configuration.bootstrap = bootstrap
         configuration.multicastDNS = mdns
         configuration.logger = logger
+        configuration.dht = DHTSettings()
+        configuration.gossip = GossipSettings()
+        configuration.mesh = MeshSettings()
         let node = try Node(configuration: configuration)
         let services = ServiceGroup(
             configuration: .init(

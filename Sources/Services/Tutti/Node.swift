@@ -37,6 +37,7 @@ public final class Node: Service, Sendable {
     private let identity: KeyPair
     private let directory = PeerDirectory()
     private let hub = EventHub()
+    let topics = TopicHub()
     private let handlers: StreamHandlers
     private let memory: MemoryNetwork?
     private let state = Mutex(State())
@@ -92,6 +93,7 @@ public final class Node: Service, Sendable {
         enter(.stopped)
         await runtime.shutDown(within: configuration.closeTimeout)
         hub.finish()
+        topics.finish()
         if let failure { throw failure }
     }
 
@@ -144,6 +146,8 @@ public final class Node: Service, Sendable {
         let runtime = try await started(.identify, peer: peer, deadline: deadline)
         return try await runtime.driver.profile(of: peer, within: deadline - began.duration(to: .now))
     }
+
+    func isConnectedTo(_ peer: PeerID) -> Bool { directory.isConnected(peer) }
 
     // MARK: Streams
 
@@ -237,7 +241,7 @@ public final class Node: Service, Sendable {
         }
         do {
             return try NodeRuntime(
-                identity: identity, configuration: configuration, directory: directory, events: hub,
+                identity: identity, configuration: configuration, directory: directory, events: hub, topics: topics,
                 protocols: handlers.table, memory: memory)
         } catch {
             enter(.stopped)
@@ -263,7 +267,7 @@ public final class Node: Service, Sendable {
     }
 
     /// The runtime, once there is one.
-    private func started(
+    func started(
         _ stage: NodeError.Stage, peer: PeerID?, deadline: Duration?
     ) async throws(NodeError) -> NodeRuntime {
         switch state.withLock({ $0.lifecycle }) {

@@ -66,6 +66,11 @@ public struct NodeConfiguration: Sendable {
     /// that listens on loopback only.
     public var multicastDNS = false
 
+    /// Nil: the node takes no part in the DHT. The same for the other two.
+    public var dht: DHTSettings?
+    public var gossip: GossipSettings?
+    public var mesh: MeshSettings?
+
     public var logger = Logger(label: "tutti", factory: { _ in SwiftLogNoOpLogHandler() })
 
     /// How long a stopping node lets the handlers of streams finish before it cancels them. Nothing new begins meanwhile.
@@ -98,6 +103,11 @@ public struct NodeConfiguration: Sendable {
             throw NodeError(
                 code: .invalidConfiguration, stage: .start,
                 message: "securities must name noise, tls or both, each once")
+        }
+        guard dht.map({ $0.prefix.hasPrefix("/") && $0.prefix.utf8.count <= 200 }) ?? true else {
+            throw NodeError(
+                code: .invalidConfiguration, stage: .start,
+                message: "the prefix of the DHT must begin with / and have at most 200 bytes")
         }
         guard agent.utf8.count <= 256 else {
             throw NodeError(

@@ -4,7 +4,10 @@ import NIOCore
 import Synchronization
 import TuttiBase
 import TuttiConnection
+import TuttiGossip
 import TuttiIdentity
+import TuttiKademlia
+import TuttiMembership
 import TuttiNodeCore
 import TuttiPeers
 import TuttiTransport
@@ -43,7 +46,11 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var metrics: NodeMetrics
     private let lastRequest = Atomic<UInt64>(0)
 
+    private let topics: TopicHub
+    private let answers: @Sendable (ByteBuffer) -> ByteBuffer?
     private var core: NodeCore
+    private var calls = NodeCalls()
+    private var judge: MessageJudge
     private var transport: Transport?
     private var protocols = ProtocolTable()
     private var isTableNew = false
@@ -60,13 +67,17 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var closeWaiter: CheckedContinuation<Void, Never>?
 
     init(
-        configuration: NodeCoreConfiguration, seed: UInt64, loop: any EventLoop, directory: PeerDirectory,
-        events: EventHub, arrivals: BatchQueue<StreamMailbox>, lookups: BatchQueue<Lookup>, logger: Logger,
+        configuration: NodeCoreConfiguration, settings: NodeConfiguration, seed: UInt64, loop: any EventLoop,
+        directory: PeerDirectory, events: EventHub, topics: TopicHub, arrivals: BatchQueue<StreamMailbox>,
+        lookups: BatchQueue<Lookup>, logger: Logger,
         metrics: NodeMetrics
     ) {
         self.loop = loop
         self.directory = directory
         self.events = events
+        self.topics = topics
+        answers = (settings.mesh ?? MeshSettings()).answers
+        judge = MessageJudge(settings.gossip)
         self.arrivals = arrivals
         self.lookups = lookups
         self.logger = logger
@@ -116,6 +127,53 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         loop.execute {
             self.feed(input)
             self.endTurn()
+        }
+    }
+
+    /// Asks a core for something that it ends once, at the latest at the deadline.
+    /// - Parameter cancel: what the core is told when the task is cancelled first.
+    func call(
+        within duration: Duration, cancel: @escaping @Sendable (RequestID) -> NodeCore.Input?,
+        _ input: @escaping @Sendable (RequestID, Instant) -> NodeCore.Input
+    ) async -> CallEnd {
+        let request = RequestID(lastRequest.wrappingAdd(1, ordering: .relaxed).newValue)
+        let deadline = Self.now() + duration
+        @Sendable func cancelCall() {
+            loop.execute {
+                guard self.calls.isWaiting(request) else { return }
+                self.calls.end(request, .cancelled)
+                if let input = cancel(request) { self.feed(input) }
+                self.endTurn()
+            }
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                loop.execute {
+                    guard !self.isStopped else { return continuation.resume(returning: .stopped) }
+                    self.calls.begin(request, continuation)
+                    self.feed(input(request, deadline))
+                    self.endTurn()
+                }
+                // The handler below may have run before the call was known.
+                if Task.isCancelled { cancelCall() }
+            }
+        } onCancel: {
+            cancelCall()
+        }
+    }
+
+    /// Where the peer can be dialled, as far as is known here.
+    func addresses(of peer: PeerID) async -> [Multiaddr] {
+        await read { $0.peers.store.addresses(of: peer) }
+    }
+
+    func neighbours() async -> [PeerID] {
+        await read { $0.neighbours }
+    }
+
+    private func read<Value: Sendable>(_ body: @escaping @Sendable (borrowing NodeCore) -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            loop.execute { continuation.resume(returning: body(self.core)) }
         }
     }
 
@@ -194,6 +252,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                     waiter.continuation.resume(returning: .failure(.stopped(.dial, peer: waiter.peer)))
                 }
                 self.dials.removeAll()
+                self.calls.stop()
                 for peer in self.profileWaiters.keys.sorted() {
                     self.answerProfile(of: peer, .failure(.stopped(.identify, peer: peer)))
                 }
@@ -270,7 +329,12 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func replaceProtocols(_ table: ProtocolTable) {
-        protocols.entries = table.entries
+        var entries = table.entries
+        for own in core.protocols where !PeersCore.protocols.contains(own.name) {
+            entries[own.name] = .init(
+                owner: .core(messageBytesMax: own.messageBytesMax), inboundMax: own.inboundMax)
+        }
+        protocols.entries = entries
         isTableNew = true
         feed(.protocolsChanged(protocols.names))
     }
@@ -347,7 +411,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         while let effect = core.nextEffect() {
             switch effect {
             case .peers(let effect): perform(effect)
-            case .kademlia, .gossip, .membership: break
+            case .kademlia(.finished(let request, let answer)): calls.end(request, .answered(answer))
+            case .kademlia(.providerFound): break
+            case .gossip(let result): perform(result)
+            case .membership(let result): perform(result)
             }
         }
     }
@@ -388,6 +455,33 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         }
     }
 
+    private func perform(_ result: GossipResult) {
+        switch result {
+        case .validate(let request, let messages, _):
+            let verdicts = judge.judge(messages) { verdicts in
+                self.submit(.gossip(.validated(request, verdicts)))
+            }
+            // The effect loop around us picks up what this input leads to.
+            if let verdicts { core.handle(.gossip(.validated(request, verdicts)), at: Self.now()) }
+        case .deliver(let message, _):
+            if let published = PublishedMessage(message) { topics.deliver(published) }
+        case .published(let request, _, let count): calls.end(request, .published(sentTo: count))
+        case .publishFailed(let request, let error): calls.end(request, .publishFailed(error))
+        }
+    }
+
+    private func perform(_ result: MembershipResult) {
+        switch result {
+        case .match(let search, let question):
+            core.handle(.membership(.matched(search: search, answers(question))), at: Self.now())
+        case .searchHit(let request, let peer, let answer): calls.hit(request, SearchHit(peer: peer, answer: answer))
+        case .searchFinished(let request, _): calls.searched(request)
+        case .neighbourUp(let peer): events.emit(.neighbourUp(peer))
+        case .neighbourDown(let peer): events.emit(.neighbourDown(peer))
+        case .stateChanged, .pathDown, .pathRestored, .broadcast: break
+        }
+    }
+
     private func publish(_ event: PeersEvent) {
         switch event {
         case .listening(let addresses):
@@ -423,6 +517,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func endTurn() {
+        judge.turnEnded()
         if isTableNew { distributeTable() }
         for id in outboxOrder {
             guard let commands = outbox.removeValue(forKey: id) else { continue }

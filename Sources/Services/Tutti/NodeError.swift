@@ -39,6 +39,12 @@ public struct NodeError: Error, Sendable, CustomStringConvertible {
         case disconnected
         /// The peer broke a protocol's rules.
         case protocolViolation
+        /// Those who were asked know nothing of it.
+        case notFound
+        /// Nobody is known who could be asked.
+        case noPeers
+        /// Nobody took the record.
+        case notStored
     }
 
     /// How far things had come.
@@ -53,6 +59,11 @@ public struct NodeError: Error, Sendable, CustomStringConvertible {
         case multiplex
         case identify
         case stream
+        /// In the DHT.
+        case lookup
+        case publish
+        /// In the mesh.
+        case search
     }
 
     public let code: Code

@@ -16,6 +16,9 @@ public enum NodeEvent: Sendable {
     case peerIdentified(PeerID, PeerDescription)
     /// Somebody's connection was turned away.
     case inboundRefused(remote: Multiaddr, reason: String)
+    /// The peer is a neighbour in the mesh from now on, or no longer.
+    case neighbourUp(PeerID)
+    case neighbourDown(PeerID)
     /// The reader was too slow: this many events were dropped at this point.
     case missed(count: Int)
 }

@@ -46,6 +46,7 @@ final class NodeRuntime: Sendable {
 
     init(
         identity: KeyPair, configuration: NodeConfiguration, directory: PeerDirectory, events: EventHub,
+        topics: TopicHub,
         protocols: ProtocolTable, memory: MemoryNetwork?
     ) throws(NodeError) {
         let limits = configuration.limits.nodeLimits
@@ -53,7 +54,8 @@ final class NodeRuntime: Sendable {
         var peers = PeersConfiguration(
             identity: identity, limits: limits, agent: configuration.agent, securities: securities)
         // Later runs under the same key must have higher numbers.
-        peers.recordSequence = UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1000))
+        let startMilliseconds = UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1000))
+        peers.recordSequence = startMilliseconds
         peers.dialsMemory = memory != nil
         let gate = configuration.gate
         peers.gate = { direction, address, peer in gate(peer, address, NodeConfiguration.Direction(direction)) }
@@ -62,13 +64,13 @@ final class NodeRuntime: Sendable {
         connection.securityProposed = securities.first ?? .noise
         connection.securityAccepted = securities
 
-        var core = NodeCoreConfiguration(peers: peers)
-        core.discovery = NodeDiscovery.configuration(configuration)
         loops = configuration.loops ?? NodeLoops()
         ownsLoops = configuration.loops == nil
         driver = NodeDriver(
-            configuration: core, seed: .random(in: .min ... .max), loop: loops.driver.next(), directory: directory,
-            events: events, arrivals: arrivals, lookups: lookups, logger: configuration.logger,
+            configuration: configuration.coreConfiguration(
+                peers: peers, identity: identity, startNanoseconds: startMilliseconds &* 1_000_000),
+            settings: configuration, seed: .random(in: .min ... .max), loop: loops.driver.next(), directory: directory,
+            events: events, topics: topics, arrivals: arrivals, lookups: lookups, logger: configuration.logger,
             metrics: NodeMetrics(factory: configuration.metricsFactory ?? MetricsSystem.factory))
         self.protocols = protocols
         discovery = NodeDiscovery(

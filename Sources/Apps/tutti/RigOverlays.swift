@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Tutti
+
+/// What a rig asks of the DHT and of topics.
+struct RigOverlays: Sendable {
+    private typealias Refusal = RigOperations.Refusal
+    private static let deadline = Duration.seconds(60)
+    let node: Node
+
+    func perform(_ request: RigRequest, _ output: RigOutput) async throws -> RigAnswer {
+        switch request.op {
+        case "dht_put":
+            try await node.dht.put(
+                Array(try bytes(request.key, "key")), value: Array(try bytes(request.value, "value")),
+                deadline: Self.deadline)
+            return RigAnswer()
+        case "dht_get":
+            let value = try await node.dht.get(Array(try bytes(request.key, "key")), deadline: Self.deadline)
+            return RigAnswer(value: Data(value).base64EncodedString())
+        case "provide":
+            try await node.dht.provide(try content(request), deadline: Self.deadline)
+            return RigAnswer()
+        case "find_providers":
+            let peers = try await node.dht.findProviders(
+                try content(request), countMax: request.count ?? 1, deadline: Self.deadline)
+            return RigAnswer(peers: peers.map { "\($0)" })
+        case "find_peer":
+            let addresses = try await node.dht.findPeer(try RigOperations.peer(request), deadline: Self.deadline)
+            return RigAnswer(addrs: addresses.map { "\($0)" })
+        case "subscribe":
+            let topic = try topic(request)
+            let messages = try await node.gossip.subscribe(topic)
+            await output.write(RigAnswer(), to: request)
+            for await message in messages {
+                let data = Data(message.data.readableBytesView).base64EncodedString()
+                await output.write(
+                    RigMessage(
+                        topic: topic, from: "\(message.author)", data: data, t: Date().timeIntervalSince1970))
+            }
+            throw Refusal(description: "the subscription ended")
+        case "publish":
+            try await node.gossip.publish(
+                ByteBuffer(bytes: try bytes(request.data, "data")), to: try topic(request))
+            return RigAnswer()
+        default: throw Refusal(description: "unsupported")
+        }
+    }
+
+    private func bytes(_ text: String?, _ name: String) throws -> Data {
+        guard let text, let data = Data(base64Encoded: text) else {
+            throw Refusal(description: "\(name) is missing or not base64")
+        }
+        return data
+    }
+
+    private func content(_ request: RigRequest) throws -> ContentID {
+        guard let content = ContentID(bytes: try bytes(request.cid, "cid")) else {
+            throw Refusal(description: "cid is no content id")
+        }
+        return content
+    }
+
+    private func topic(_ request: RigRequest) throws -> String {
+        guard let topic = request.topic else { throw Refusal(description: "topic is missing") }
+        return topic
+    }
+}
