@@ -42,6 +42,9 @@ private struct Scene {
         now = end
     }
 
+    /// Until what was heard is chosen from.
+    mutating func gather() { run(DiscoveryConfiguration().gatherTime) }
+
     /// The last dials succeed.
     mutating func succeed(from first: Int, groupOf: (PeerID) -> AddressGroup) {
         for dial in dials[first...] {
@@ -95,7 +98,7 @@ struct DiscoveryTests {
             return index % 10 == 0 ? AddressGroup(UInt64(index)) : AddressGroup(9_999)
         }
         for id in ids[1...200] { scene.core.handle(.found(id, group(id), .table), at: scene.now) }
-        scene.drain()
+        scene.gather()
         var done = 0
         while done < scene.dials.count {
             let next = done
@@ -117,7 +120,7 @@ struct DiscoveryTests {
             scene.core.handle(.found(peer, AddressGroup(UInt64(round % 3_000)), .exchange), at: scene.now)
         }
         #expect(scene.core.candidateCount <= limits.candidatesPerSourceMax + 4)
-        scene.drain()
+        scene.gather()
         #expect(Set(scene.dials.prefix(4).compactMap(\.peer)) == Set(ids[1...4]))
         #expect(scene.core.stats.candidatesDisplaced > 0)
     }
@@ -159,7 +162,6 @@ struct DiscoveryTests {
     func givenUp() {
         var scene = Scene()
         scene.handle(.found(ids[5], AddressGroup(3), .table))
-        scene.handle(.dialFailed(scene.dials[0].request))
         scene.run(.seconds(3_600), failing: true)
         #expect(scene.dials.count == DiscoveryConfiguration().failuresMax)
         #expect(scene.core.candidateCount == 0)
@@ -198,7 +200,7 @@ struct DiscoveryTests {
         for (index, id) in ids[1...60].enumerated() {
             scene.core.handle(.found(id, AddressGroup(UInt64(index + 1)), .table), at: scene.now)
         }
-        scene.drain()
+        scene.gather()
         #expect(scene.core.dialCount == DiscoveryConfiguration().dialsMax)
         #expect(scene.dials.count == DiscoveryConfiguration().dialsMax)
     }
@@ -211,7 +213,6 @@ struct DiscoveryTests {
             for (index, id) in ids[1...100].enumerated() {
                 scene.core.handle(.found(id, AddressGroup(UInt64(index % 30)), .remembered), at: scene.now)
             }
-            scene.drain()
             scene.run(.seconds(600), failing: true)
             return scene.dials.map(\.peer)
         }

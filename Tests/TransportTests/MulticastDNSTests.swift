@@ -120,8 +120,8 @@ struct MulticastDNSCoreTests {
         var core: MulticastDNSCore
         var now = Instant.zero
 
-        init(_ peer: PeerID = alice, listening: [Multiaddr] = [aliceAddress], isUp: Bool = true) {
-            core = MulticastDNSCore(own: peer, seed: 7, at: .zero)
+        init(_ peer: PeerID = alice, listening: [Multiaddr] = [aliceAddress], isUp: Bool = true, seed: UInt64 = 7) {
+            core = MulticastDNSCore(own: peer, seed: seed, at: .zero)
             core.handle(.listening(listening), at: now)
             if isUp { core.handle(.linkUp(link, [prefix]), at: now) }
         }
@@ -176,8 +176,9 @@ struct MulticastDNSCoreTests {
     func pair() {
         var first = Scene()
         _ = first.run(.seconds(10))
-        var second = Scene(bob, listening: addresses("/ip4/10.1.2.4/tcp/4002"))
+        var second = Scene(bob, listening: addresses("/ip4/10.1.2.4/tcp/4002"), isUp: false, seed: 8)
         second.now = first.now
+        second.core.handle(.linkUp(link, [prefix]), at: second.now)
         var foundBy: [PeerID: PeerID] = [:]
         for _ in 0..<50 {
             let (fromFirst, fromSecond) = (first.run(.milliseconds(10)), second.run(.milliseconds(10)))

@@ -53,6 +53,7 @@ struct UpCommand: AsyncParsableCommand {
         if !listen.isEmpty { configuration.listen = listen }
         configuration.bootstrap = bootstrap
         configuration.multicastDNS = mdns
+        configuration.peerFile = folder.peersPath
         configuration.logger = logger
         configuration.dht = DHTSettings()
         configuration.gossip = GossipSettings()

@@ -9,6 +9,8 @@ package enum DiscoveryCommand: Sendable {
     case bootstrap([Multiaddr])
     /// A peer that may be dialled when more neighbours are wanted.
     case found(PeerID, [Multiaddr], DiscoverySource)
+    /// What an earlier run knew.
+    case restore(PeerStoreSnapshot)
 }
 
 /// DiscoveryCore's dials through PeersCore, and its walks through Kademlia.
@@ -33,6 +35,7 @@ package struct DiscoveryPort: Sendable {
         case .found(let peer, let addresses, let source):
             if !addresses.isEmpty { context.peers.handle(.addressesFound(peer, addresses), at: now) }
             found([peer], source, at: now, context)
+        case .restore: break
         }
     }
 

@@ -35,10 +35,19 @@ package struct NodeCore: Sendable {
     package var neighbours: [PeerID] { membership?.neighbours(context) ?? [] }
     /// Peers in Kademlia's table.
     package var kademliaTableCount: Int { kademlia?.tableCount ?? 0 }
-    /// Peers of Kademlia's table worth remembering over a restart, most useful first.
-    package var kademliaSnapshot: [PeerID] { kademlia?.snapshot(context) ?? [] }
-    /// Peers to come back to first after a restart.
-    package var anchors: [PeerID] { discovery?.core.anchors ?? [] }
+    /// What to keep over a restart.
+    package var peerSnapshot: PeerStoreSnapshot {
+        var snapshot = PeerStoreSnapshot()
+        snapshot.anchors = discovery?.core.anchors ?? []
+        snapshot.table = Array((kademlia?.snapshot(context) ?? []).prefix(PeerStoreSnapshot.tableMax))
+        let store = context.peers.store
+        snapshot.peers = store.mostUseful(countMax: PeerStoreSnapshot.peersMax).map { id in
+            PeerStoreSnapshot.Peer(
+                id: id, addresses: Array(store.addresses(of: id).prefix(PeerStoreSnapshot.addressesPerPeerMax)),
+                record: store.record(of: id) ?? [], lastGood: store.lastGood(of: id))
+        }
+        return snapshot
+    }
     package var discoveryStats: DiscoveryStats { discovery?.core.stats ?? DiscoveryStats() }
 
     /// - Parameter seed: for the choices of cores that draw lots. PeersCore draws none.
@@ -79,6 +88,7 @@ package struct NodeCore: Sendable {
         case .kademlia(let command): kademlia?.handle(command, at: now, &context)
         case .gossip(let command): gossip?.handle(command, at: now, &context)
         case .membership(let command): membership?.handle(command, at: now, &context)
+        case .discovery(.restore(let snapshot)): restore(snapshot, at: now)
         case .discovery(let command): discovery?.handle(command, at: now, &context)
         }
         settle(at: now)
@@ -105,6 +115,14 @@ package struct NodeCore: Sendable {
 
     package mutating func nextEffect() -> Effect? {
         outbox.popFirst()
+    }
+
+    private mutating func restore(_ snapshot: PeerStoreSnapshot, at now: Instant) {
+        // The least useful first, so that the most useful is the last that the store forgets.
+        for peer in snapshot.peers.reversed() { context.peers.handle(.remembered(peer), at: now) }
+        discovery?.found(snapshot.anchors, .anchor, at: now, context)
+        discovery?.found(snapshot.peers.map(\.id), .remembered, at: now, context)
+        kademlia?.handle(.remember(snapshot.table), at: now, &context)
     }
 
     // MARK: Routing

@@ -27,6 +27,8 @@ package struct DiscoveryConfiguration: Sendable {
     package var failuresMax = 6
     /// Of two nodes of the local network that hear of each other, the one with the higher id waits for the other's dial.
     package var localPatience: Duration = .milliseconds(250)
+    /// From the first candidate heard to the choice.
+    package var gatherTime: Duration = .milliseconds(20)
     /// With too few candidates somebody is asked for more: after this long, then twice as long, up to the longest.
     package var walkIntervalMin: Duration = .milliseconds(500)
     package var walkIntervalMax: Duration = .seconds(300)

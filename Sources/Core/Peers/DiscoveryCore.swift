@@ -98,6 +98,11 @@ package struct DiscoveryCore: Sendable {
             for address in addresses { add(address, at: now) }
         case .found(let peer, let group, let source):
             found(peer, group, source, at: now)
+            if source != .local {
+                // Whoever speaks first is not preferred: what is heard at a time is chosen from together.
+                wakeAt = min(wakeAt ?? .distantFuture, now + configuration.gatherTime)
+                return
+            }
         case .connected(let peer, let isOutbound, let group):
             connected(peer, isOutbound: isOutbound, group)
         case .disconnected(let peer):
@@ -334,8 +339,8 @@ package struct DiscoveryCore: Sendable {
     }
 
     private mutating func walk(at now: Instant) {
-        walkAt = now + walkInterval
         walkInterval = min(walkInterval * 2, configuration.walkIntervalMax)
+        walkAt = now + walkInterval
         var name: [UInt8] = []
         for _ in 0..<4 {
             let word = generator.next()

@@ -66,6 +66,10 @@ public struct NodeConfiguration: Sendable {
     /// that listens on loopback only.
     public var multicastDNS = false
 
+    /// Where to keep what is known of peers between runs; nil: nowhere. Private to its owner, written now and then and at
+    /// the end. A damaged one is moved aside.
+    public var peerFile: String?
+
     /// Nil: the node takes no part in the DHT. The same for the other two.
     public var dht: DHTSettings?
     public var gossip: GossipSettings?

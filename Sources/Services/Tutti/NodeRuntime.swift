@@ -40,7 +40,7 @@ final class NodeRuntime: Sendable {
     let lookups = BatchQueue<NodeDriver.Lookup>(countMax: lookupsMax)
     let handlers = RunningHandlers()
     private let protocols: ProtocolTable
-    private let discovery: NodeDiscovery
+    let discovery: NodeDiscovery
     private let loops: NodeLoops
     private let ownsLoops: Bool
 
@@ -110,7 +110,7 @@ final class NodeRuntime: Sendable {
             }
         }
         driver.submit(.listening(bound))
-        discovery.start(listening: bound)
+        await discovery.start(listening: bound)
         return bound
     }
 
