@@ -210,16 +210,17 @@ class Found:
     def add_service(self, zc, type_, name):
         info = zc.get_service_info(type_, name, timeout=2000)
         for value in (info.properties if info else {}).items():
-            print("txt", *(part.decode() for part in value), flush=True)
+            sys.stdout.write("txt %s %s\n" % tuple(part.decode() for part in value))
     update_service = add_service
     def remove_service(self, *_): pass
 ServiceBrowser(zc, "_p2p._udp.local.", listener=Found())
 server.settimeout(seconds)
 try:
-    print("dialled by", server.accept()[1][0], flush=True)
+    sys.stdout.write("dialled by %s\n" % server.accept()[1][0])
 except TimeoutError:
-    print("not dialled", flush=True)
+    sys.stdout.write("not dialled\n")
 time.sleep(1)
+sys.stdout.flush()
 zc.close()
 '''
 

@@ -144,7 +144,8 @@ package struct AutoNATServer: Sendable {
         }
         deadlines.set(id, at: now + limits.requestTimeout)
         let isOwn = address.ipAddress?.unwrapped == observed.ipAddress?.unwrapped
-        let price = UInt64.random(in: limits.dataMin...max(limits.dataMin, limits.dataMax), using: &generator)
+        let prices = limits.dataMin...max(limits.dataMin, limits.dataMax)
+        let price = UInt64.random(in: prices, using: &generator)
         requests[id] = Request(
             peer: peer, address: address, index: index, nonce: nonce, state: .wantsData(left: isOwn ? 0 : price))
         if isOwn {

@@ -221,7 +221,8 @@ package struct DiscoveryCore: Sendable {
     private mutating func wait(after failures: Int) -> Duration {
         let doubled = configuration.backoffMin * (1 << min(max(failures, 1) - 1, 20))
         let base = min(doubled, configuration.backoffMax).saturatedNanoseconds
-        return .nanoseconds(base + Int64.random(in: 0...max(1, base / 4), using: &generator))
+        let quarter = max(1, base / 4)
+        return .nanoseconds(base + Int64.random(in: 0...quarter, using: &generator))
     }
 
     // MARK: Choosing
