@@ -46,7 +46,9 @@ var targets: [Target] = [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
             "TuttiMembership", "TuttiNodeCore", nio, deque,
         ]),
-    module("Transport", "IO", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio, nioPosix, nioSSL]),
+    module(
+        "Transport", "IO",
+        ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio, nioPosix, nioSSL, deque]),
     .target(
         name: "Tutti",
         dependencies: [

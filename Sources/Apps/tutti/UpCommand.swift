@@ -27,11 +27,16 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "An address to listen on; may be repeated.", transform: Console.address)
     var listen: [Multiaddr] = []
 
-    @Option(help: "A node through which to enter the network; may be repeated.", transform: Console.address)
+    @Option(help: "A node to begin with, and to come back to; may be repeated.", transform: Console.address)
     var bootstrap: [Multiaddr] = []
 
     @Option(help: "What peers are allowed: internet, or lab for many nodes on one machine.")
     var limits = "internet"
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Find the nodes of the local network (mDNS). Without effect when listening on loopback only.")
+    var mdns = true
 
     @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "notice"
@@ -52,13 +57,15 @@ struct UpCommand: AsyncParsableCommand {
         var configuration = NodeConfiguration()
         configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
         if !listen.isEmpty { configuration.listen = listen }
+        configuration.bootstrap = bootstrap
+        configuration.multicastDNS = mdns
+        configuration.peerFile = folder.peersPath
         configuration.logger = logger
         configuration.limits = NodeConfiguration.Limits(rawValue: limits) ?? .internet
         if configuration.limits == .lab { Console.note("limits profile: lab") }
         configuration.dht = DHTSettings()
         configuration.gossip = GossipSettings()
         configuration.mesh = MeshSettings()
-        let bootstrap = bootstrap
         let node = try Node(configuration: configuration)
         let services = ServiceGroup(
             configuration: .init(
@@ -69,24 +76,8 @@ struct UpCommand: AsyncParsableCommand {
                 guard let addresses = try? await node.listenAddresses else { return }
                 Console.print("id \(node.peerID)")
                 for address in addresses { Console.print("listening \(address)") }
-                await Self.join(node, bootstrap)
             }
             try await services.run()
-        }
-    }
-
-    /// Until somebody answers.
-    private static func join(_ node: Node, _ bootstrap: [Multiaddr]) async {
-        var pause = Duration.seconds(1)
-        while !bootstrap.isEmpty, !Task.isCancelled {
-            do {
-                for peer in try await node.join(at: bootstrap) { Console.print("joined \(peer)") }
-                return
-            } catch {
-                Console.note("no bootstrap address answers yet: \(error)")
-                try? await Task.sleep(for: pause)
-                pause = min(pause * 2, .seconds(60))
-            }
         }
     }
 }

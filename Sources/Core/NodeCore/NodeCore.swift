@@ -25,6 +25,7 @@ package struct NodeCore: Sendable {
     private var kademlia: KademliaPort?
     private var gossip: GossipPort?
     private var membership: MembershipPort?
+    private var discovery: DiscoveryPort?
     /// Streams that are not PeersCore's.
     private var owners: [ConnectionID: [StreamID: Owner]] = [:]
     private var outbox: Deque<Effect> = []
@@ -34,6 +35,20 @@ package struct NodeCore: Sendable {
     package var neighbours: [PeerID] { membership?.neighbours(context) ?? [] }
     /// Peers in Kademlia's table.
     package var kademliaTableCount: Int { kademlia?.tableCount ?? 0 }
+    /// What to keep over a restart.
+    package var peerSnapshot: PeerStoreSnapshot {
+        var snapshot = PeerStoreSnapshot()
+        snapshot.anchors = discovery?.core.anchors ?? []
+        snapshot.table = Array((kademlia?.snapshot(context) ?? []).prefix(PeerStoreSnapshot.tableMax))
+        let store = context.peers.store
+        snapshot.peers = store.mostUseful(countMax: PeerStoreSnapshot.peersMax).map { id in
+            PeerStoreSnapshot.Peer(
+                id: id, addresses: Array(store.addresses(of: id).prefix(PeerStoreSnapshot.addressesPerPeerMax)),
+                record: store.record(of: id) ?? [], lastGood: store.lastGood(of: id))
+        }
+        return snapshot
+    }
+    package var discoveryStats: DiscoveryStats { discovery?.core.stats ?? DiscoveryStats() }
 
     /// - Parameter seed: for the choices of cores that draw lots. PeersCore draws none.
     package init(configuration: NodeCoreConfiguration, seed: UInt64, at now: Instant) {
@@ -49,6 +64,8 @@ package struct NodeCore: Sendable {
         }
         gossip = configuration.gossip.map { GossipPort(configuration: $0, seed: second, at: now) }
         membership = configuration.membership.map { MembershipPort(configuration: $0, seed: third, at: now) }
+        let fourth = seeds.next()
+        discovery = configuration.discovery.map { DiscoveryPort(own: own, configuration: $0, seed: fourth) }
     }
 
     /// Protocols that the cores answer to, PeersCore's included.
@@ -71,6 +88,8 @@ package struct NodeCore: Sendable {
         case .kademlia(let command): kademlia?.handle(command, at: now, &context)
         case .gossip(let command): gossip?.handle(command, at: now, &context)
         case .membership(let command): membership?.handle(command, at: now, &context)
+        case .discovery(.restore(let snapshot)): restore(snapshot, at: now)
+        case .discovery(let command): discovery?.handle(command, at: now, &context)
         }
         settle(at: now)
     }
@@ -80,6 +99,7 @@ package struct NodeCore: Sendable {
         if let next = kademlia?.nextTimeout, next <= now { kademlia?.handleTimeout(at: now, &context) }
         if let next = gossip?.nextTimeout, next <= now { gossip?.handleTimeout(at: now, &context) }
         if let next = membership?.nextTimeout, next <= now { membership?.handleTimeout(at: now, &context) }
+        if let next = discovery?.nextTimeout, next <= now { discovery?.handleTimeout(at: now) }
         settle(at: now)
     }
 
@@ -89,11 +109,20 @@ package struct NodeCore: Sendable {
         if let next = kademlia?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = gossip?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = membership?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = discovery?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
     package mutating func nextEffect() -> Effect? {
         outbox.popFirst()
+    }
+
+    private mutating func restore(_ snapshot: PeerStoreSnapshot, at now: Instant) {
+        // The least useful first, so that the most useful is the last that the store forgets.
+        for peer in snapshot.peers.reversed() { context.peers.handle(.remembered(peer), at: now) }
+        discovery?.found(snapshot.anchors, .anchor, at: now, context)
+        discovery?.found(snapshot.peers.map(\.id), .remembered, at: now, context)
+        kademlia?.handle(.remember(snapshot.table), at: now, &context)
     }
 
     // MARK: Routing
@@ -169,9 +198,14 @@ package struct NodeCore: Sendable {
                 hasMore = true
                 route(effect, at: now)
             }
-            kademlia?.settle(at: now, &context, &outbox)
+            settleKademlia(at: now)
             gossip?.settle(at: now, &context, &outbox)
             membership?.settle(at: now, &context, &outbox)
+            while let effect = discovery?.nextEffect() {
+                hasMore = true
+                guard let walk = discovery?.perform(effect, at: now, &context) else { continue }
+                kademlia?.handle(walk, at: now, &context)
+            }
             guard !context.commands.isEmpty else { continue }
             hasMore = true
             var commands: [StreamCommand] = []
@@ -180,15 +214,37 @@ package struct NodeCore: Sendable {
         }
     }
 
+    /// What came of discovery's walks stays here.
+    private mutating func settleKademlia(at now: Instant) {
+        var results: Deque<Effect> = []
+        kademlia?.settle(at: now, &context, &results)
+        for result in results {
+            if case .kademlia(.finished(let request, let answer)) = result, discovery?.owns(request) == true {
+                discovery?.found(answer.closest, .table, at: now, context)
+            } else {
+                outbox.append(result)
+            }
+        }
+    }
+
     private mutating func route(_ effect: PeersEffect, at now: Instant) {
         switch effect {
-        case .dialed(let request, let id, _):
+        case .dialed(let request, let id, let peer):
+            if discovery?.owns(request) == true { return discovery?.dialed(request, peer, at: now) ?? () }
             if let owner = owner(of: request) { return give(.dialed(request, id), to: owner, at: now) }
         case .dialRejected(let request, _):
+            if discovery?.owns(request) == true { return discovery?.dialFailed(request, at: now) ?? () }
             if let owner = owner(of: request) { return give(.dialFailed(request), to: owner, at: now) }
+        case .emit(.peerConnected(let peer, let id)):
+            discovery?.connected(peer, id, at: now, context)
         case .emit(.peerIdentified(let peer, let profile)):
             if let id = context.peers.connection(to: peer) { giveAll(.peerIdentified(peer, profile, id), at: now) }
+            // The first that speaks the mesh's protocol is the way in.
+            if discovery != nil, profile.protocols.contains(MembershipWire.protocolID), neighbours.isEmpty {
+                membership?.handle(.join(peer), at: now, &context)
+            }
         case .emit(.peerDisconnected(let peer, _)):
+            discovery?.disconnected(peer, at: now)
             giveAll(.peerDisconnected(peer), at: now)
         case .emit(.connectionPreferred(let peer, let id)):
             giveAll(.connectionPreferred(peer, id), at: now)
@@ -245,6 +301,7 @@ package struct NodeCoreConfiguration: Sendable {
     package var kademlia: KademliaConfiguration?
     package var gossip: GossipConfiguration?
     package var membership: MembershipConfiguration?
+    package var discovery: DiscoveryConfiguration?
     /// Peers that cores speak of at once. At it: peers newly heard of are passed over.
     package var numberedPeersMax = 65_536
 

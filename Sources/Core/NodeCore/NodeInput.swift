@@ -16,6 +16,7 @@ extension NodeCore {
         indirect case kademlia(KademliaCommand)
         indirect case gossip(GossipCommand)
         indirect case membership(MembershipCommand)
+        indirect case discovery(DiscoveryCommand)
     }
 
     /// One case per core. What any core wants of connections and streams comes as `.peers`.

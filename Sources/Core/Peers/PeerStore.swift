@@ -2,6 +2,8 @@
 package import TuttiBase
 package import TuttiIdentity
 
+import struct NIOCore.ByteBuffer
+
 /// What is remembered of peers: addresses, the signed record, what worked last.
 ///
 /// Bounded in peers, in addresses per peer and in bytes of records. When full, the least useful peer is forgotten, in
@@ -73,6 +75,34 @@ package struct PeerStore: Sendable {
     package func record(of peer: PeerID) -> [UInt8]? {
         guard let index = slotOf[peer], !slots[index].record.isEmpty else { return nil }
         return slots[index].record
+    }
+
+    /// Peers with an address, the most useful first: connected, once connected, heard of; each by their latest use.
+    package func mostUseful(countMax: Int) -> [PeerID] {
+        var found: [PeerID] = []
+        for group in [Group.connected, .once, .heardOf] {
+            var index = lists[group.rawValue].head
+            while index >= 0, found.count < countMax {
+                if slots[index].lastGood != nil || !slots[index].addresses.isEmpty { found.append(slots[index].peer) }
+                index = slots[index].next
+            }
+        }
+        return found
+    }
+
+    /// What an earlier run knew of a peer. A record that isn't validly signed by the peer itself is dropped.
+    package mutating func restore(_ peer: PeerStoreSnapshot.Peer) {
+        let addresses = (peer.lastGood.map { [$0] } ?? []) + peer.addresses
+        add(addresses.map(\.withoutPeerID).filter { $0.kind != .unusable }, to: peer.id)
+        guard !peer.record.isEmpty else { return }
+        do throws(DecodeError) {
+            let record = try PeerRecord(envelope: ByteBuffer(bytes: peer.record))
+            guard record.peerID == peer.id else { return }
+            // What wasn't credible when it came isn't in the addresses.
+            certify(record, addresses: record.addresses.filter(peer.addresses.contains), envelope: peer.record)
+        } catch {
+            return
+        }
     }
 
     // MARK: Writing

@@ -117,6 +117,8 @@ package struct PeersCore: Sendable {
             table.setProtected(peer, isProtected)
         case .addressesFound(let peer, let addresses):
             store.add(addresses.map(\.withoutPeerID).filter { $0.kind != .unusable }, to: peer)
+        case .remembered(let peer):
+            if peer.id != ownID { store.restore(peer) }
         case .streamOpened, .message, .streamEnded, .streamFailed, .openFailed:
             handleStream(input, at: now)
         }

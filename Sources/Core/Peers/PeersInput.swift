@@ -44,6 +44,8 @@ package enum PeersInput: Sendable {
     case protectionChanged(PeerID, isProtected: Bool)
     /// Addresses of a peer that somebody told us; for later dials.
     case addressesFound(PeerID, [Multiaddr])
+    /// What an earlier run knew of a peer.
+    case remembered(PeerStoreSnapshot.Peer)
 }
 
 /// What PeersCore wants done.

@@ -4,7 +4,7 @@ package import TuttiBase
 package import struct NIOCore.ByteBuffer
 
 /// The part of DNS that `/dnsaddr` needs: one question for TXT records, and the answer to it. RFC 1035, sections 3.1,
-/// 3.3.14 and 4.1.
+/// 3.3.14 and 4.1. Names as `MulticastDNSMessage` reads and writes them too.
 ///
 /// Everything is bounded before it is read: names to 255 bytes, compression pointers to those that point backwards and
 /// to 16 per name, records to what one datagram can hold.
@@ -14,8 +14,8 @@ package enum DNSMessage {
     package static let pointersMax = 16
     package static let recordsMax = 128
     package static let messageBytesMax = 4096
-    private static let typeTXT: UInt16 = 16
-    private static let classInternet: UInt16 = 1
+    static let typeTXT: UInt16 = 16
+    static let classInternet: UInt16 = 1
 
     package struct Answer: Hashable, Sendable {
         package let id: UInt16
@@ -111,7 +111,7 @@ package enum DNSMessage {
     }
 
     /// The name at the reader index in lower case with dots; the reader index moves behind it.
-    private static func readName(_ rest: inout ByteBuffer, in whole: ByteBuffer) throws(DecodeError) -> [UInt8] {
+    static func readName(_ rest: inout ByteBuffer, in whole: ByteBuffer) throws(DecodeError) -> [UInt8] {
         var name: [UInt8] = []
         var position = rest.readerIndex
         var pointers = 0
@@ -148,7 +148,7 @@ package enum DNSMessage {
         }
     }
 
-    private static func write(_ name: String, to message: inout ByteBuffer) -> Bool {
+    static func write(_ name: String, to message: inout ByteBuffer) -> Bool {
         let trimmed = name.hasSuffix(".") ? name.dropLast() : name[...]
         guard !trimmed.isEmpty, trimmed.utf8.count <= nameBytesMax - 2 else { return false }
         for label in trimmed.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false) {

@@ -13,6 +13,9 @@ package struct DataFolder: Sendable {
     /// `keys/node.key`, for `NodeConfiguration.Key.file`.
     package var keyPath: String { path + "/keys/node.key" }
 
+    /// For `NodeConfiguration.peerFile`.
+    package var peersPath: String { path + "/peers" }
+
     /// Makes the folder and what belongs in it, 0700; what is there stays as it is.
     package func create() throws(NodeError) {
         do {

@@ -328,6 +328,7 @@ public final class Node: Service, Sendable {
         let logger = configuration.logger
         await withDiscardingTaskGroup { group in
             group.addTask { await runtime.lookUpNames() }
+            group.addTask { await runtime.discovery.keep() }
             while let batch = await runtime.arrivals.next() {
                 for mailbox in batch {
                     guard let body = handlers.body(for: mailbox.protocolID) else {

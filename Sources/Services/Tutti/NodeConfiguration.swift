@@ -59,6 +59,17 @@ public struct NodeConfiguration: Sendable {
     /// What other nodes are told that this one is.
     public var agent = "tutti/0.1"
 
+    /// Nodes to begin with, and to come back to for as long as this one runs: `/ip4/…/tcp/…/p2p/…`, `/dnsaddr/…`.
+    public var bootstrap: [Multiaddr] = []
+
+    /// Finds the nodes of the local network, and is found by them, with no configuration (mDNS). Without effect on a node
+    /// that listens on loopback only.
+    public var multicastDNS = false
+
+    /// Where to keep what is known of peers between runs; nil: nowhere. Private to its owner, written now and then and at
+    /// the end. A damaged one is moved aside.
+    public var peerFile: String?
+
     /// Nil: the node takes no part in the DHT. The same for the other two.
     public var dht: DHTSettings?
     public var gossip: GossipSettings?

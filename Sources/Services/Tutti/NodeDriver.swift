@@ -167,6 +167,11 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         await read { $0.peers.store.addresses(of: peer) }
     }
 
+    /// What to keep over a restart.
+    func peerSnapshot() async -> PeerStoreSnapshot {
+        await read { $0.peerSnapshot }
+    }
+
     func neighbours() async -> [PeerID] {
         await read { $0.neighbours }
     }

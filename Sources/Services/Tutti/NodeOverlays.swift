@@ -78,6 +78,7 @@ extension NodeConfiguration {
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }
+        configuration.discovery = NodeDiscovery.configuration(self)
         return configuration
     }
 }

@@ -7,6 +7,7 @@ import NIOPosix
 import TuttiBase
 import TuttiConnection
 import TuttiIdentity
+import TuttiNodeCore
 import TuttiPeers
 import TuttiTransport
 
@@ -39,6 +40,7 @@ final class NodeRuntime: Sendable {
     let lookups = BatchQueue<NodeDriver.Lookup>(countMax: lookupsMax)
     let handlers = RunningHandlers()
     private let protocols: ProtocolTable
+    let discovery: NodeDiscovery
     private let loops: NodeLoops
     private let ownsLoops: Bool
 
@@ -71,6 +73,8 @@ final class NodeRuntime: Sendable {
             events: events, topics: topics, arrivals: arrivals, lookups: lookups, logger: configuration.logger,
             metrics: NodeMetrics(factory: configuration.metricsFactory ?? MetricsSystem.factory))
         self.protocols = protocols
+        discovery = NodeDiscovery(
+            configuration, own: identity.peerID, driver: driver, loop: loops.sockets.next())
         do {
             transport = try Transport(
                 identity: identity, configuration: connection, protocols: ProtocolTable(), group: loops.sockets,
@@ -106,6 +110,7 @@ final class NodeRuntime: Sendable {
             }
         }
         driver.submit(.listening(bound))
+        await discovery.start(listening: bound)
         return bound
     }
 
@@ -132,6 +137,7 @@ final class NodeRuntime: Sendable {
     /// left to their cancellation.
     func finishHandlers(within duration: Duration) async {
         arrivals.finish()
+        await discovery.stop()
         driver.refuseNew()
         await transport.close()
         try? await withDeadline(duration) { await self.handlers.finish() }
@@ -140,6 +146,7 @@ final class NodeRuntime: Sendable {
     /// Stops listening, says goodbye on every connection, ends the loops. Works in a cancelled task too.
     func shutDown(within duration: Duration) async {
         arrivals.finish()
+        await discovery.stop()
         await transport.close()
         await driver.closeAll(within: duration)
         await driver.stop()
