@@ -183,18 +183,14 @@ package struct KademliaCore: Sendable {
             start(.closest, id, target, deadline, now, keys)
         case .peer(let peer, let target):
             if table.contains(peer, word: keys.word(of: peer)) {
-                var outcome = KademliaOutcome(status: .done)
-                outcome.closest = [peer]
-                effects.append(.finished(id, outcome))
+                effects.append(.finished(id, KademliaOutcome(status: .done, closest: [peer])))
             } else {
                 start(.peer(peer), id, target, deadline, now, keys)
             }
         case .value(let target, let quorum):
             let kept = server.record(for: target, at: now)
             if let kept, quorum <= 1 {
-                var outcome = KademliaOutcome(status: .done)
-                outcome.record = kept
-                effects.append(.finished(id, outcome))
+                effects.append(.finished(id, KademliaOutcome(status: .done, record: kept)))
             } else {
                 start(.value(quorum: quorum), id, target, deadline, now, keys, kept: kept)
             }
@@ -321,33 +317,15 @@ package struct KademliaCore: Sendable {
         else { return false }
         let live = operations[place].machine.closestLive(countMax: k)
         guard live.count == k, let last = live.last else { return false }
-        return last.distance <= reach && !isDense(last.distance, reach)
-    }
-
-    private func isDense(_ distance: UInt64, _ reach: UInt64) -> Bool {
-        distance < reach / 2
+        return last.distance <= reach && !NetworkSize.isDense(last.distance, reach)
     }
 
     private mutating func searchEnded(_ place: Int, _ now: Instant, _ keys: Keyspace) {
-        let k = settings.configuration.k
         switch operations[place].phase {
         case .searching:
             operations[place].depth = operations[place].machine.depth
-            var isCrowded = false
-            if let distance = operations[place].machine.distance(ofAnswered: k) {
-                let reach = size.reach(table, k: k)
-                isCrowded = reach.map { isDense(distance, $0) } ?? false
-                // Nobody can sit around a target that we made up; around others a crowd would falsify the size.
-                if case .refresh = operations[place].kind {
-                    size.sample(distance)
-                } else if !isCrowded {
-                    size.sample(distance)
-                }
-                if isCrowded, let reach {
-                    operations[place].crowdFound(reach: reach)
-                    stats.denseKeys &+= 1
-                }
-            }
+            let isCrowded = operations[place].isCrowded(&size, table, k: settings.configuration.k)
+            if isCrowded { stats.denseKeys &+= 1 }
             if isCrowded, settings.configuration.isSybilMitigationOn, operations[place].isWorthSampling {
                 operations[place].collectRegion(keys: keys)
                 return sample(place, 0, now, keys)
@@ -385,19 +363,10 @@ package struct KademliaCore: Sendable {
     }
 
     private mutating func conclude(_ place: Int, _ now: Instant, _ keys: Keyspace) {
-        switch operations[place].kind {
-        case .closest, .join, .refresh:
-            let isAny = operations[place].machine.closestAnswered(countMax: 1).isEmpty == false
-            finish(place, isAny ? .done : .notFound, now, keys)
-        case .peer:
-            finish(place, .notFound, now, keys)
-        case .value:
-            finish(place, operations[place].best == nil ? .notFound : .done, isAtEnd: true, now, keys)
-        case .providers:
-            finish(place, operations[place].providers.isEmpty ? .notFound : .done, now, keys)
-        case .provide, .put:
-            startStoring(place, isSure: false, now, keys)
+        guard let status = operations[place].searchStatus else {
+            return startStoring(place, isSure: false, now, keys)
         }
+        finish(place, status, isAtEnd: true, now, keys)
     }
 
     // MARK: Stores
@@ -418,12 +387,7 @@ package struct KademliaCore: Sendable {
 
     private mutating func store(_ place: Int, at peers: [PeerIndex], _ now: Instant) {
         let operation = operations[place]
-        let request: KademliaRequest
-        switch operation.kind {
-        case .put(let record): request = .putValue(operation.target, record)
-        case .provide: request = .addProvider(operation.target)
-        case .closest, .peer, .value, .providers, .join, .refresh: return
-        }
+        guard let request = operation.storeRequest else { return }
         operations[place].phase = .storing
         for peer in peers where calls.count < settings.configuration.limits.callsMax {
             operations[place].plannedCount += 1
@@ -435,12 +399,7 @@ package struct KademliaCore: Sendable {
     private mutating func concludeStoring(_ place: Int, _ now: Instant, _ keys: Keyspace) {
         let operation = operations[place]
         guard operation.phase == .storing else { return }
-        let isHurried = settings.configuration.isProvideOptimistic
-        // Enough is three quarters, as in go-libp2p's optimistic provide; slow peers get it all the same.
-        let isEnough = isHurried && operation.storedCount * 4 >= operation.plannedCount * 3
-        let isWaiting = calls.isWaiting(
-            operation: operation.serial, purpose: .store,
-            exceptOvertaken: isHurried && operation.storedCount * 2 >= operation.plannedCount)
+        let (isEnough, isWaiting) = operation.storeProgress(calls, settings)
         guard isEnough || !isWaiting else { return }
         finish(place, operation.storedCount > 0 ? .done : .notStored, now, keys)
     }
@@ -541,10 +500,7 @@ package struct KademliaCore: Sendable {
         if let peer = upkeep.contactToCheck(table) { check(peer, keys, now) }
         switch upkeep.refreshDue(table, at: now, settings) {
         case .bucket(let bucket):
-            // The bucket's bit differs from ours, those before it don't.
-            let word = table.ownWord ^ (1 << UInt64(63 - bucket))
-            let target = KademliaNames.target(
-                sharing: bucket + 1, with: word, named: settings.configuration.areTargetsNamed, &random)
+            let target = table.target(inBucket: bucket, settings, &random)
             startUpkeep(target == nil ? .join : .refresh, target ?? ownTarget(keys), now, keys)
         case .own:
             startUpkeep(.join, ownTarget(keys), now, keys)
@@ -569,11 +525,7 @@ package struct KademliaCore: Sendable {
 
     private mutating func republish(_ now: Instant, _ keys: Keyspace) {
         guard let publication = server.publicationDue(at: now, settings, keys, &random) else { return }
-        if let record = publication.record {
-            startUpkeep(.put(record), publication.target, now, keys)
-        } else {
-            startUpkeep(.provide, publication.target, now, keys)
-        }
+        startUpkeep(publication.record.map { .put($0) } ?? .provide, publication.target, now, keys)
     }
 
     /// A few at a time, each when an earlier one answered or failed; the caller's word that they are servers brings

@@ -87,5 +87,9 @@ package struct KademliaOutcome: Sendable {
     /// The nearest peers stood denser than a network of this size has them: somebody may sit around the key.
     package var isDense = false
 
-    package init(status: Status) { self.status = status }
+    package init(status: Status, closest: [PeerIndex] = [], record: KademliaRecord? = nil) {
+        self.status = status
+        self.closest = closest
+        self.record = record
+    }
 }

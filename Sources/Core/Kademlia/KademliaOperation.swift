@@ -109,6 +109,35 @@ package struct KademliaOperation: Sendable {
         return peer == wanted || response.closer.prefix(limits.peersPerAnswerMax).contains(wanted)
     }
 
+    /// How the request ends with its search; nil when something is to be stored then.
+    package var searchStatus: KademliaOutcome.Status? {
+        switch kind {
+        case .closest, .join, .refresh: machine.closestAnswered(countMax: 1).isEmpty ? .notFound : .done
+        case .peer: .notFound
+        case .value: best == nil ? .notFound : .done
+        case .providers: providers.isEmpty ? .notFound : .done
+        case .provide, .put: nil
+        }
+    }
+
+    /// What the peers are sent that are to store.
+    package var storeRequest: KademliaRequest? {
+        switch kind {
+        case .put(let record): .putValue(target, record)
+        case .provide: .addProvider(target)
+        case .closest, .peer, .value, .providers, .join, .refresh: nil
+        }
+    }
+
+    /// Whether enough peers stored already, and whether there are calls worth waiting for.
+    func storeProgress(_ calls: CallTable, _ settings: KademliaSettings) -> (isEnough: Bool, isWaiting: Bool) {
+        let isHurried = settings.configuration.isProvideOptimistic
+        let isWaiting = calls.isWaiting(
+            operation: serial, purpose: .store, exceptOvertaken: isHurried && storedCount * 2 >= plannedCount)
+        // Enough is three quarters, as in go-libp2p's optimistic provide; slow peers get it all the same.
+        return (isHurried && storedCount * 4 >= plannedCount * 3, isWaiting)
+    }
+
     package func outcome(_ status: KademliaOutcome.Status, k: Int) -> KademliaOutcome {
         var outcome = KademliaOutcome(status: status)
         outcome.closest = machine.closestAnswered(countMax: k)
@@ -182,10 +211,17 @@ package struct KademliaOperation: Sendable {
     private var regionBits: Int { (regionReach | 1).leadingZeroBitCount }
     private var regionDistanceMax: UInt64 { UInt64.max >> UInt64(regionBits) }
 
-    /// The k nearest that answered stand denser than `reach` says: somebody may sit around the key.
-    package mutating func crowdFound(reach: UInt64) {
+    /// Judges how dense the k nearest stand that answered, and lets the estimate of the network's size learn from it.
+    package mutating func isCrowded(_ size: inout NetworkSize, _ table: RoutingTable, k: Int) -> Bool {
+        guard let distance = machine.distance(ofAnswered: k) else { return false }
+        let reach = size.reach(table, k: k)
+        let isCrowded = reach.map { NetworkSize.isDense(distance, $0) } ?? false
+        // Nobody can sit around a target that we made up; around others a crowd would falsify the size.
+        if case .refresh = kind { size.sample(distance) } else if !isCrowded { size.sample(distance) }
+        guard isCrowded, let reach else { return false }
         isDense = true
         regionReach = reach
+        return true
     }
 
     /// A point in the first quarter of the region, from `number` on, where peers can be looked for.

@@ -12,6 +12,9 @@ package struct NetworkSize: Sendable {
 
     package init() {}
 
+    /// The k-th closest at `distance` is too near for a network whose k closest reach as far as `reach`.
+    static func isDense(_ distance: UInt64, _ reach: UInt64) -> Bool { distance < reach / 2 }
+
     package mutating func sample(_ distance: UInt64) {
         let distance = max(1, distance)
         guard reach > 0 else {

@@ -90,6 +90,16 @@ package struct RoutingTable: Sendable {
         place(of: peer, in: bucket(of: word)) != nil
     }
 
+    /// A made-up point whose peers belong in `bucket`.
+    func target(
+        inBucket bucket: Int, _ settings: KademliaSettings, _ random: inout SeededGenerator
+    ) -> KademliaTarget? {
+        // The bucket's bit differs from ours, those before it don't.
+        KademliaNames.target(
+            sharing: bucket + 1, with: ownWord ^ (1 << UInt64(63 - bucket)),
+            named: settings.configuration.areTargetsNamed, &random)
+    }
+
     // MARK: Changes
 
     /// False when it is no contact.
