@@ -10,7 +10,8 @@ struct FaultScenarioTests {
     }
 
     @Test(
-        "What is left out on purpose is missed by a checker",
+        "What is left out on purpose is seen by a checker",
+        .disabled("no checker of these faults bites yet: see docs/attacks.md"),
         arguments: [(1, 1, 4), (2, 2, 4), (2, 3, 4), (3, 4, 4)])
     func planted(protocol number: Int, planted: Int, seeds: Int) throws {
         let caught = try (1...seeds).contains { seed in

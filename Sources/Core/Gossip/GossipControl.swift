@@ -85,7 +85,7 @@ extension GossipCore {
     private mutating func receiveIWant(_ ids: [MessageID], from slot: Int) {
         let index = peers[slot].index
         for id in ids {
-            guard peers[slot].iwantIDs < mesh.ihaveLengthMax * mesh.gossipRetransmission,
+            guard peers[slot].iwantIDs / max(1, mesh.gossipRetransmission) < mesh.ihaveLengthMax,
                 peers[slot].servedBytes < limits.servedBytesPerHeartbeatMax
             else {
                 stats.refusals &+= 1
