@@ -16,15 +16,18 @@ package struct NodeLoops: Sendable {
     fileprivate let sockets: MultiThreadedEventLoopGroup
     fileprivate let driver: MultiThreadedEventLoopGroup
 
+    /// With one or two processors one loop does all: there, waking another thread for every message costs more than the
+    /// loops could share. With more, one loop for each processor, and one for the driver, which carries no socket.
     package init() {
-        sockets = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
-        driver = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let count = System.coreCount
+        sockets = MultiThreadedEventLoopGroup(numberOfThreads: count <= 2 ? 1 : count)
+        driver = count <= 2 ? sockets : MultiThreadedEventLoopGroup(numberOfThreads: 1)
     }
 
     package func shutDown() async {
         // Sockets first: their last events still go to the driver's loop.
         try? await sockets.shutdownGracefully()
-        try? await driver.shutdownGracefully()
+        if driver !== sockets { try? await driver.shutdownGracefully() }
     }
 }
 
@@ -83,7 +86,7 @@ final class NodeRuntime: Sendable {
         } catch {
             if ownsLoops {
                 loops.sockets.shutdownGracefully { _ in }
-                loops.driver.shutdownGracefully { _ in }
+                if loops.driver !== loops.sockets { loops.driver.shutdownGracefully { _ in } }
             }
             throw NodeError(
                 code: .invalidConfiguration, stage: .start, message: "the sockets can't be set up: \(error)",
