@@ -14,7 +14,8 @@ enum Errand {
 
 /// What other threads ask of a connection, and what they may know of it.
 struct ErrandQueue: ~Copyable, Sendable {
-    private struct State {
+    /// Not private: in debug builds Swift 6.3 fails on private types of values that other files store.
+    struct State {
         var errands: [Errand] = []
         /// Known once the connection is established.
         var peer: PeerID?
