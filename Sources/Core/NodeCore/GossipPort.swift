@@ -7,20 +7,14 @@ import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
-/// GossipCore on streams: one of ours to each peer that speaks a version of it, any number of theirs to us.
-///
-/// A peer counts as connected to the core as soon as either side begins to speak: what we say meanwhile waits for our
-/// stream to open.
+/// GossipCore on the streams of peers that speak a version of it (`PeerStreams`).
 package struct GossipPort: Sendable {
     private var core: GossipCore
-    private var streams = MessageStreams(owner: 2)
+    private var streams = PeerStreams(owner: 2)
     /// Of dials to peers that others named; nobody waits for how they end.
     private var numbers = RequestNumbers(owner: 5)
     private let versions: [(name: ProtocolID, version: GossipVersion)]
     private let limits: GossipLimits
-    /// Whom the core believes connected, in the version given.
-    private var connected: [PeerID: PeerIndex] = [:]
-    private var arrived: [StreamKey: PeerID] = [:]
 
     package init(configuration: GossipConfiguration, seed: UInt64, at now: Instant) {
         core = GossipCore(configuration: configuration, seed: seed, at: now)
@@ -35,7 +29,7 @@ package struct GossipPort: Sendable {
     package func owns(_ request: RequestID) -> Bool { streams.owns(request) || numbers.owns(request) }
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         core.forEachPeer(body)
-        for index in connected.values { body(index) }
+        streams.forEachPeer(body)
     }
     package var nextTimeout: Instant? {
         guard let own = streams.nextTimeout else { return core.nextTimeout }
@@ -62,29 +56,15 @@ package struct GossipPort: Sendable {
             guard let best = versions.first(where: { profile.protocols.contains($0.name) }) else { return }
             connect(peer, best.name, best.version, over: id, at: now, &context)
         case .streamArrived(let key, let name, let peer):
-            arrived[key] = peer
+            streams.streamArrived(key, from: peer)
             guard let version = versions.first(where: { $0.name == name })?.version else { return }
             connect(peer, name, version, over: key.connection, at: now, &context)
         case .message(let key, let bytes):
-            guard let peer = arrived[key], let index = connected[peer] else { return }
-            receive(bytes, from: index, at: now)
-        case .streamEnded(let key):
-            if arrived.removeValue(forKey: key) != nil {
-                context.commands.append(.closeWriting(key))
-            } else {
-                streams.lost(key, at: now)
-            }
-        case .streamFailed(let key):
-            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
+            if let index = streams.speaker(on: key) { receive(bytes, from: index, at: now) }
         case .peerDisconnected(let peer):
-            streams.peerDisconnected(peer)
-            disconnect(peer, at: now)
-        case .connectionPreferred(let peer, let id): streams.connectionPreferred(peer, id)
-        case .connectionClosed(let id):
-            for key in arrived.keys where key.connection == id { arrived[key] = nil }
-            streams.connectionClosed(id)
-        case .streamOpened(let request, let key): streams.opened(request, key)
-        case .openFailed(let request): streams.openFailed(request, at: now)
+            if let index = streams.peerDisconnected(peer) { core.handle(.peerDisconnected(index), at: now) }
+        case .streamEnded, .streamFailed, .connectionPreferred, .connectionClosed, .streamOpened, .openFailed:
+            streams.handle(input, at: now, &context)
         case .dialed, .dialFailed: break
         }
     }
@@ -93,17 +73,10 @@ package struct GossipPort: Sendable {
         _ peer: PeerID, _ name: ProtocolID, _ version: GossipVersion, over id: ConnectionID, at now: Instant,
         _ context: inout NodeContext
     ) {
-        guard connected[peer] == nil, let index = context.table.index(of: peer) else { return }
-        connected[peer] = index
-        streams.open(peer, name, over: id)
+        guard let index = streams.connect(peer, name, over: id, &context) else { return }
         let direction: Direction = id.value & 1 == 1 ? .outbound : .inbound
         core.handle(
             .peerConnected(index, version, direction, group: context.group(of: peer), author: peer.bytes), at: now)
-    }
-
-    private mutating func disconnect(_ peer: PeerID, at now: Instant) {
-        guard let index = connected.removeValue(forKey: peer) else { return }
-        core.handle(.peerDisconnected(index), at: now)
     }
 
     private mutating func receive(_ bytes: ByteBuffer, from peer: PeerIndex, at now: Instant) {
@@ -119,15 +92,15 @@ package struct GossipPort: Sendable {
         at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
         while true {
-            if let peer = streams.nextLoss() {
-                disconnect(peer, at: now)
+            if let index = streams.nextLoss() {
+                core.handle(.peerDisconnected(index), at: now)
             } else if let effect = core.nextEffect() {
                 perform(effect, at: now, &context, &outbox)
             } else {
                 break
             }
         }
-        while let command = streams.nextCommand() { context.commands.append(command) }
+        streams.hand(over: &context)
     }
 
     private mutating func perform(
@@ -154,11 +127,7 @@ package struct GossipPort: Sendable {
         case .peersExchanged(let peers, _): exchanged(peers, at: now, &context)
         case .disconnect(let index):
             guard let peer = context.table.id(of: index) else { return }
-            for key in arrived.filter({ $0.value == peer }).keys.sorted() {
-                arrived[key] = nil
-                context.commands.append(.reset(key))
-            }
-            streams.close(peer)
+            streams.close(peer, &context)
         }
     }
 

@@ -16,7 +16,7 @@ package struct KademliaPort: Sendable {
     private let name: ProtocolID
     private let limits: KademliaLimits
     private let isServer: Bool
-    private var arrived: [StreamKey: PeerID] = [:]
+    private var arrived = ArrivedStreams()
     /// What a peer asked and the core has not answered yet.
     private var asked: [RequestID: (key: StreamKey, request: KademliaRequest)] = [:]
     private var requests: [RequestID: KademliaRequest] = [:]
@@ -98,23 +98,17 @@ package struct KademliaPort: Sendable {
             let answers = profile.protocols.contains(name)
             core.handle(
                 .peerIdentified(index, isServer: answers, group: context.group(of: peer)), at: now, keys: context.keys)
-        case .streamArrived(let key, _, let peer): arrived[key] = peer
+        case .streamArrived(let key, _, let peer): arrived.add(key, peer)
         case .message(let key, let bytes):
             if let peer = arrived[key] {
                 receive(bytes, from: peer, on: key, at: now, &context)
             } else {
                 streams.message(key, bytes, at: now)
             }
-        case .streamEnded(let key):
-            if arrived.removeValue(forKey: key) != nil {
-                context.commands.append(.closeWriting(key))
-            } else {
-                streams.lost(key, at: now)
-            }
-        case .streamFailed(let key):
-            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
+        case .streamEnded(let key): if !arrived.ended(key, &context) { streams.lost(key, at: now) }
+        case .streamFailed(let key): if !arrived.failed(key) { streams.lost(key, at: now) }
         case .connectionClosed(let id):
-            for key in arrived.keys where key.connection == id { arrived[key] = nil }
+            arrived.connectionClosed(id)
             streams.connectionClosed(id)
         case .streamOpened(let request, let key): streams.opened(request, key, at: now)
         case .openFailed(let request): streams.openFailed(request)
@@ -127,24 +121,19 @@ package struct KademliaPort: Sendable {
     private mutating func receive(
         _ bytes: ByteBuffer, from peer: PeerID, on key: StreamKey, at now: Instant, _ context: inout NodeContext
     ) {
-        guard let index = context.table.index(of: peer) else { return refuse(key, &context) }
+        guard let index = context.table.index(of: peer) else { return arrived.refuse(key, &context) }
         let request: KademliaRequest
         do throws(DecodeError) {
             request = try KademliaWire.decodeRequest(bytes, from: peer, limits: limits) { named in
                 _ = context.learn(named.id, named.addresses, at: now)
             }
         } catch {
-            return refuse(key, &context)
+            return arrived.refuse(key, &context)
         }
         lastAsked += 1
         let id = RequestID(lastAsked)
         asked[id] = (key, request)
         core.handle(.asked(id, by: index, group: context.group(of: peer), request), at: now, keys: context.keys)
-    }
-
-    private mutating func refuse(_ key: StreamKey, _ context: inout NodeContext) {
-        arrived[key] = nil
-        context.commands.append(.reset(key))
     }
 
     // MARK: Effects
@@ -212,7 +201,7 @@ package struct KademliaPort: Sendable {
             context.commands.append(.send(key, bytes))
         case .refuse(let id):
             guard let (key, _) = asked.removeValue(forKey: id) else { return }
-            refuse(key, &context)
+            arrived.refuse(key, &context)
         case .finished(let id, let outcome):
             outbox.append(.kademlia(.finished(id, KademliaAnswer(outcome) { context.table.id(of: $0) })))
         case .providerFound(let id, let index):

@@ -7,15 +7,13 @@ import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
-/// MembershipCore on streams of `/tutti/mesh/1`: one of ours to each peer that speaks it, theirs to us.
+/// MembershipCore on the streams of peers that speak `/tutti/mesh/1` (`PeerStreams`).
 package struct MembershipPort: Sendable {
     private var core: MembershipCore
-    private var streams = MessageStreams(owner: 3)
+    private var streams = PeerStreams(owner: 3)
     private var numbers = RequestNumbers(owner: 4)
     private static let dialTimeout = Duration.seconds(10)
     private let limits: MembershipLimits
-    private var connected: [PeerID: PeerIndex] = [:]
-    private var arrived: [StreamKey: PeerID] = [:]
     private var dials: [RequestID: PeerIndex] = [:]
     /// Connected for the core, and not known to speak our protocol yet.
     private var awaited: [PeerID: PeerIndex] = [:]
@@ -35,7 +33,7 @@ package struct MembershipPort: Sendable {
     }
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         core.forEachPeer(body)
-        for index in connected.values { body(index) }
+        streams.forEachPeer(body)
         for index in dials.values { body(index) }
         for index in awaited.values { body(index) }
     }
@@ -74,29 +72,16 @@ package struct MembershipPort: Sendable {
             }
             connect(peer, over: id, at: now, &context)
         case .streamArrived(let key, _, let peer):
-            arrived[key] = peer
+            streams.streamArrived(key, from: peer)
             connect(peer, over: key.connection, at: now, &context)
         case .message(let key, let bytes):
-            guard let peer = arrived[key], let index = connected[peer] else { return }
-            receive(bytes, from: index, on: key, at: now, &context)
-        case .streamEnded(let key):
-            if arrived.removeValue(forKey: key) != nil {
-                context.commands.append(.closeWriting(key))
-            } else {
-                streams.lost(key, at: now)
-            }
-        case .streamFailed(let key):
-            if arrived.removeValue(forKey: key) == nil { streams.lost(key, at: now) }
+            if let index = streams.speaker(on: key) { receive(bytes, from: index, on: key, at: now, &context) }
         case .peerDisconnected(let peer):
-            streams.peerDisconnected(peer)
+            let index = streams.peerDisconnected(peer)
             if let index = awaited.removeValue(forKey: peer) { core.handle(.connectFailed(index), at: now) }
-            disconnect(peer, at: now)
-        case .connectionPreferred(let peer, let id): streams.connectionPreferred(peer, id)
-        case .connectionClosed(let id):
-            for key in arrived.keys where key.connection == id { arrived[key] = nil }
-            streams.connectionClosed(id)
-        case .streamOpened(let request, let key): streams.opened(request, key)
-        case .openFailed(let request): streams.openFailed(request, at: now)
+            if let index { core.handle(.peerDisconnected(index), at: now) }
+        case .streamEnded, .streamFailed, .connectionPreferred, .connectionClosed, .streamOpened, .openFailed:
+            streams.handle(input, at: now, &context)
         case .dialed(let request, let id): dialed(request, over: id, at: now, &context)
         case .dialFailed(let request):
             if let index = dials.removeValue(forKey: request) { core.handle(.connectFailed(index), at: now) }
@@ -108,7 +93,7 @@ package struct MembershipPort: Sendable {
         _ request: RequestID, over id: ConnectionID, at now: Instant, _ context: inout NodeContext
     ) {
         guard let index = dials.removeValue(forKey: request), let peer = context.table.id(of: index),
-            connected[peer] == nil
+            !streams.isConnected(peer)
         else { return }
         guard let profile = context.peers.profile(of: peer) else {
             awaited[peer] = index
@@ -125,15 +110,8 @@ package struct MembershipPort: Sendable {
         _ peer: PeerID, over id: ConnectionID, at now: Instant, _ context: inout NodeContext
     ) {
         awaited[peer] = nil
-        guard connected[peer] == nil, let index = context.table.index(of: peer) else { return }
-        connected[peer] = index
-        streams.open(peer, MembershipWire.protocolID, over: id)
+        guard let index = streams.connect(peer, MembershipWire.protocolID, over: id, &context) else { return }
         core.handle(.peerConnected(index, group: context.group(of: peer)), at: now)
-    }
-
-    private mutating func disconnect(_ peer: PeerID, at now: Instant) {
-        guard let index = connected.removeValue(forKey: peer) else { return }
-        core.handle(.peerDisconnected(index), at: now)
     }
 
     private mutating func receive(
@@ -146,8 +124,7 @@ package struct MembershipPort: Sendable {
             // Nil: a kind of a later version.
             if let message { core.handle(.received(peer, message), at: now) }
         } catch {
-            arrived[key] = nil
-            context.commands.append(.reset(key))
+            streams.refuse(key, &context)
         }
     }
 
@@ -155,15 +132,15 @@ package struct MembershipPort: Sendable {
         at now: Instant, _ context: inout NodeContext, _ outbox: inout Deque<NodeCore.Effect>
     ) {
         while true {
-            if let peer = streams.nextLoss() {
-                disconnect(peer, at: now)
+            if let index = streams.nextLoss() {
+                core.handle(.peerDisconnected(index), at: now)
             } else if let effect = core.nextEffect() {
                 perform(effect, at: now, &context, &outbox)
             } else {
                 break
             }
         }
-        while let command = streams.nextCommand() { context.commands.append(command) }
+        streams.hand(over: &context)
     }
 
     private mutating func perform(

@@ -57,7 +57,6 @@ package struct MessageStreams: Sendable {
     package var nextTimeout: Instant? { timers.next }
     package func owns(_ request: RequestID) -> Bool { numbers.owns(request) }
     package func owns(_ key: StreamKey) -> Bool { peerOfStream[key] != nil }
-    package func isOpen(to peer: PeerID) -> Bool { lines[peer] != nil }
     package mutating func nextCommand() -> StreamCommand? { commands.popFirst() }
     /// A peer that takes nothing any more, each once per `open`.
     package mutating func nextLoss() -> PeerID? { losses.popFirst() }

@@ -49,7 +49,7 @@ package final class MulticastDNSService: @unchecked Sendable {
     private var core: MulticastDNSCore
     private var places: [Link: Place] = [:]
     private var sockets: [Link: (channel: any Channel, group: SocketAddress)] = [:]
-    private var armed: (at: Instant, timer: Scheduled<Void>)?
+    private var alarm = LoopAlarm()
     private var refresher: RepeatedTask?
     private var isStopped = false
 
@@ -78,8 +78,7 @@ package final class MulticastDNSService: @unchecked Sendable {
             self.isStopped = true
             self.refresher?.cancel()
             self.refresher = nil
-            self.armed?.timer.cancel()
-            self.armed = nil
+            self.alarm.cancel()
             let channels = self.sockets.values.map(\.channel)
             self.sockets = [:]
             return EventLoopFuture.andAllComplete(channels.map { $0.close() }, on: self.loop)
@@ -235,16 +234,11 @@ package final class MulticastDNSService: @unchecked Sendable {
 
     private func arm() {
         guard !isStopped, let next = core.nextTimeout else { return }
-        if let armed {
-            guard next < armed.at else { return }
-            armed.timer.cancel()
-        }
-        let deadline = NIODeadline.uptimeNanoseconds(UInt64(clamping: next.nanoseconds))
-        armed = (next, loop.scheduleTask(deadline: deadline) { self.fire() })
+        alarm.arm(for: next, on: loop) { self.fire() }
     }
 
     private func fire() {
-        armed = nil
+        alarm.fired()
         guard !isStopped else { return }
         core.handleTimeout(at: Self.now())
         endTurn()

@@ -60,7 +60,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     /// What this turn wants of each connection, in the order of first mention.
     private var outbox: [ConnectionID: [ConnectionCommand]] = [:]
     private var outboxOrder: [ConnectionID] = []
-    private var armed: (at: Instant, timer: Scheduled<Void>)?
+    private var alarm = LoopAlarm()
     private var isExportDue = false
     private var isClosing = false
     private var isStopped = false
@@ -251,8 +251,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             loop.execute {
                 self.isStopped = true
-                self.armed?.timer.cancel()
-                self.armed = nil
+                self.alarm.cancel()
                 for waiter in self.dials.values {
                     waiter.continuation.resume(returning: .failure(.stopped(.dial, peer: waiter.peer)))
                 }
@@ -550,19 +549,13 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             connections: handles.count)
     }
 
-    /// An armed timer that fires too early costs less than one that is cancelled at every turn.
     private func arm() {
         guard !isStopped, let next = core.nextTimeout else { return }
-        if let armed {
-            guard next < armed.at else { return }
-            armed.timer.cancel()
-        }
-        let deadline = NIODeadline.uptimeNanoseconds(UInt64(clamping: next.nanoseconds))
-        armed = (next, loop.scheduleTask(deadline: deadline) { self.fire() })
+        alarm.arm(for: next, on: loop) { self.fire() }
     }
 
     private func fire() {
-        armed = nil
+        alarm.fired()
         guard !isStopped else { return }
         let now = Self.now()
         if let next = core.nextTimeout, next <= now {
