@@ -45,9 +45,12 @@ struct VirtualLink {
     struct Node {
         var core: NodeCore
         let key: KeyPair
+        /// Where it listens.
         let address: Multiaddr
         let securities: [ProtocolID]
-        let protocols: Set<ProtocolID>
+        /// What the embedder answers to.
+        let handled: [ProtocolID]
+        var protocols: Set<ProtocolID>
         var statement: IdentifyStatement?
     }
 
@@ -73,8 +76,10 @@ struct VirtualLink {
     }
 
     /// Adds a node; it listens at `/ip4/10.INDEX.0.1/tcp/4001`.
+    /// - Parameter announced: where it believes to listen.
     mutating func add(
         _ key: KeyPair, securities: [ProtocolID] = [.noise, .tls], protocols: [ProtocolID] = [],
+        at own: Multiaddr? = nil, announced: Multiaddr? = nil,
         configure: (inout NodeCoreConfiguration) -> Void = { _ in }
     ) {
         let index = nodes.count
@@ -82,13 +87,15 @@ struct VirtualLink {
             peers: PeersConfiguration(
                 identity: key, limits: .internet, agent: "node/\(index)", securities: securities))
         configure(&configuration)
-        let address = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(index) << 16), .tcp(4_001)])
+        let address = own ?? Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(index) << 16), .tcp(4_001)])
         let core = NodeCore(configuration: configuration, seed: UInt64(index), at: now)
         let answered = protocols + core.protocols.map(\.name)
         nodes.append(
-            Node(core: core, key: key, address: address, securities: securities, protocols: Set(answered)))
+            Node(
+                core: core, key: key, address: address, securities: securities, handled: protocols,
+                protocols: Set(answered)))
         socketOf.append([:])
-        give(index, .listening([address]))
+        give(index, .listening([announced ?? address]))
         give(index, .protocolsChanged(answered))
     }
 
@@ -193,6 +200,13 @@ struct VirtualLink {
             case .membership(let result):
                 mix("membership \(result)")
                 results.append((now, node, .membership(result)))
+            case .protocolsChanged:
+                let answered = nodes[node].handled + nodes[node].core.protocols.map(\.name)
+                nodes[node].protocols = Set(answered)
+                nodes[node].core.handle(.peers(.protocolsChanged(answered)), at: now)
+            case .reachabilityChanged(let reachability):
+                mix("reachability \(reachability)")
+                results.append((now, node, effect))
             }
         }
     }
@@ -248,7 +262,7 @@ struct VirtualLink {
         let acceptID = ConnectionID(nextInbound)
         nextInbound += 2
         let port = UInt16(truncatingIfNeeded: 30_000 + sockets.count)
-        let remote = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(node) << 16), .tcp(port)])
+        let remote = Multiaddr(components: [nodes[node].address.components[0], .tcp(port)])
         sockets.append(
             Socket(
                 dialler: node, listener: listener, dialID: id, acceptID: acceptID, remoteOfListener: remote,

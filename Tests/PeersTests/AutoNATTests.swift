@@ -133,6 +133,47 @@ struct AutoNATServerTests {
         #expect(effects(&server) == [.answer(RequestID(1), .dialResponse(.dialRefused, index: 0, .unused))])
     }
 
+    @Test(
+        "Where we see the peer itself we dial it, private or not, and no neighbour of it",
+        arguments: ["/ip4/10.0.0.7", "/ip4/127.0.0.1", "/ip6/::1", "/ip6/fd00::7"])
+    func ownPrivateAddress(host: String) throws {
+        var server = AutoNATServer(speaksIPv6: false, seed: 1, at: .zero)
+        let seen = try #require(Multiaddr("\(host)/tcp/50000"))
+        let own = try #require(Multiaddr("\(host)/tcp/4001"))
+        let neighbours = ["/ip4/10.0.0.8/tcp/4001", "/ip6/fd00::8/tcp/4001"].map { Multiaddr($0) }
+        server.handle(
+            .asked(RequestID(1), peer, observed: seen, addresses: neighbours + [own], nonce: 9), at: .zero)
+        #expect(
+            effects(&server) == [.dialBack(RequestID(1), peer, own, nonce: 9, deadline: .zero + .seconds(10))])
+    }
+
+    @Test("Whoever leaves while we dial for it keeps its place until the dial is over, and nobody is answered")
+    func leaver() {
+        var limits = AutoNATServer.Limits()
+        limits.requestsMax = 2
+        var server = server(limits)
+        for id in 1...20 as ClosedRange<UInt64> {
+            server.handle(
+                .asked(RequestID(id), KeyPair().peerID, observed: observed, addresses: [address], nonce: 9), at: .zero)
+            server.handle(.streamFailed(RequestID(id)), at: .zero)
+        }
+        #expect(server.stats.dialled == 2)
+        _ = effects(&server)
+        server.handle(.dialBackEnded(RequestID(1), .ok), at: .zero)
+        #expect(effects(&server).isEmpty)
+        #expect(server.requestCount == 1)
+    }
+
+    @Test("One that closed its side still hears the answer, and a dial that can't be is refused, not failed")
+    func halfClosed() {
+        var server = server()
+        server.handle(.asked(RequestID(1), peer, observed: observed, addresses: [address], nonce: 9), at: .zero)
+        server.handle(.streamEnded(RequestID(1)), at: .zero)
+        _ = effects(&server)
+        server.handle(.dialBackEnded(RequestID(1), nil), at: .zero)
+        #expect(effects(&server) == [.answer(RequestID(1), .dialResponse(.dialRefused, index: 0, .unused))])
+    }
+
     @Test("One peer has one request at a time and five at first; all peers together have thirty")
     func rates() {
         var server = server()

@@ -125,19 +125,55 @@ struct PeerStoreTests {
 
 @Suite("Reachability")
 struct ReachabilityTests {
-    @Test("An address is confirmed by four peers from different parts of the network, not by four of one")
-    func confirmation() {
+    private static let ours = address("/ip4/44.1.2.3/tcp/4001")
+
+    private static func judge(_ number: UInt64) -> ReachabilityTable.Judge { .group(AddressGroup(number)) }
+
+    @Test("What others saw makes no address reachable, and gives way to what they see later")
+    func observations() {
         var table = ReachabilityTable()
-        let ours = address("/ip4/203.0.113.5/tcp/4001")
-        #expect(table.state(of: ours) == .unknown)
-        for port in 1...9 { table.observed(ours, by: address("/ip4/8.8.8.8/tcp/\(port)")) }
-        #expect(table.state(of: ours) == .observed)
-        for high in [9, 10, 11] { table.observed(ours, by: address("/ip4/\(high).8.8.8/tcp/1")) }
-        #expect(table.state(of: ours) == .confirmed)
-        #expect(table.confirmed == [ours])
+        #expect(table.state(of: Self.ours) == .unknown)
+        for high in [8, 9, 11, 12, 13] { table.observed(Self.ours, by: address("/ip4/\(high).8.8.8/tcp/1")) }
+        #expect(table.state(of: Self.ours) == .observed)
+        #expect(table.summary(isOutside: false) == .unknown)
+        table.observed(address("/ip4/44.1.2.3/tcp/5"), by: address("/ip4/8.8.8.8/tcp/1"))
+        #expect(table.observed.first == Self.ours, "the most often seen first")
         for port in 1...100 {
             table.observed(address("/ip4/203.0.113.6/tcp/\(port)"), by: address("/ip4/8.8.8.8/tcp/1"))
         }
-        #expect(table.state(of: ours) == .unknown, "bounded: displaced by later ones")
+        #expect(table.state(of: Self.ours) == .unknown, "bounded: displaced by later ones")
+    }
+
+    @Test("A dial-back makes an address reachable until more judges failed than got through")
+    func judgements() {
+        var table = ReachabilityTable()
+        table.judged(Self.ours, by: Self.judge(1), isReachable: true)
+        #expect(table.state(of: Self.ours) == .reachable)
+        #expect(table.announceable.isEmpty, "one could lie")
+        table.judged(Self.ours, by: Self.judge(2), isReachable: false)
+        #expect(table.state(of: Self.ours) == .reachable)
+        for _ in 0..<5 { table.judged(Self.ours, by: Self.judge(3), isReachable: false) }
+        #expect(table.state(of: Self.ours) == .unreachable)
+        #expect(table.judgements(of: Self.ours) == (1, 3), "each judge counts once")
+        #expect(table.summary(isOutside: true) == .nowhere)
+        for number in 4..<20 { table.judged(Self.ours, by: Self.judge(UInt64(number)), isReachable: true) }
+        #expect(table.judgements(of: Self.ours) == (8, 8), "the oldest gave way")
+        #expect(table.announceable == [Self.ours])
+        for port in 1...100 {
+            table.observed(address("/ip4/203.0.113.6/tcp/\(port)"), by: address("/ip4/8.8.8.8/tcp/1"))
+        }
+        #expect(table.state(of: Self.ours) == .reachable, "what was tried outlasts what is said")
+    }
+
+    @Test("A local address is enough for those who deal with nobody outside")
+    func summary() {
+        var table = ReachabilityTable()
+        table.judged(address("/ip4/192.168.1.5/tcp/4001"), by: Self.judge(1), isReachable: true)
+        #expect(table.summary(isOutside: false) == .local)
+        #expect(table.summary(isOutside: true) == .unknown)
+        table.judged(Self.ours, by: Self.judge(1), isReachable: false)
+        #expect(table.summary(isOutside: true) == .nowhere)
+        table.judged(Self.ours, by: Self.judge(1), isReachable: true)
+        #expect(table.summary(isOutside: true) == .everywhere)
     }
 }

@@ -48,10 +48,12 @@ struct NetOptions: ParsableArguments {
     var deadline: Duration { .seconds(timeout) }
 
     /// Runs `body` on a node that has entered the network and knows whom it can ask.
+    /// - Parameter listen: nil: where only this machine can reach it.
     func withNetwork<Value: Sendable>(
-        _ body: @escaping @Sendable (Node, _ reached: [PeerID]) async throws -> Value
+        listen: [Multiaddr]? = nil, _ body: @escaping @Sendable (Node, _ reached: [PeerID]) async throws -> Value
     ) async throws -> Value {
         var configuration = NodeConfiguration()
+        if let listen { configuration.listen = listen }
         var dht = DHTSettings(mode: .client)
         dht.prefix = dhtPrefix
         dht.accepts = { _, _ in true }

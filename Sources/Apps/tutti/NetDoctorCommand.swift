@@ -44,6 +44,14 @@ struct NetDoctorCommand: AsyncParsableCommand {
     @Option(help: "Seconds to look around.")
     var seconds = 5
 
+    @Option(
+        help: """
+            An address to listen on while others try to dial it; may be repeated (default: a
+            free port on every interface). With the port that `tutti up` is to have, while
+            that isn't running, the answer holds for it.
+            """, transform: Console.address)
+    var listen: [Multiaddr] = []
+
     @OptionGroup var net: NetOptions
 
     private struct Report: Encodable {
@@ -57,17 +65,20 @@ struct NetDoctorCommand: AsyncParsableCommand {
 
     func run() async throws {
         let seconds = seconds
-        let report = try await net.withNetwork { node, reached in
+        let listen = listen.isEmpty ? NodeConfiguration.anyInterface() : listen
+        let report = try await net.withNetwork(listen: listen) { node, reached in
             try await Task.sleep(for: .seconds(seconds))
             let known = try await NetDoctor.known(node)
             let neighbours = try await node.mesh.neighbours
             let protocols = NetDoctor.protocols.mapValues { name in
                 known.count { $0.1?.protocols.contains { $0.name.hasSuffix(name) } == true }
             }
+            let reachability = try await node.reachability
             return Report(
                 reached: reached.count, peers: known.count, neighbours: neighbours.count, protocols: protocols,
-                reachability: NetDoctor.reachability(node),
-                advice: NetDoctor.advice(peers: known.count, neighbours: neighbours.count, protocols))
+                reachability: NetDoctor.describe(reachability),
+                advice: NetDoctor.advice(peers: known.count, neighbours: neighbours.count, protocols)
+                    + NetDoctor.advice(reachability))
         }
         var lines = [
             "Entry: \(report.reached) bootstrap address(es) answered.",
@@ -77,7 +88,9 @@ struct NetDoctorCommand: AsyncParsableCommand {
             lines.append("Protocol \(name): \(count) of \(report.peers) peers speak it.")
         }
         lines.append("Reachable: \(report.reachability).")
-        lines += report.advice.map { "To do: \($0)" }
+        lines +=
+            report.advice.isEmpty
+            ? ["To do: nothing, this machine takes part."] : report.advice.map { "To do: \($0)" }
         try net.show(report, lines)
     }
 }
@@ -91,8 +104,34 @@ enum NetDoctor {
         return all
     }
 
-    /// Only what another node has confirmed by dialling back counts as reachable, and nobody is asked for that yet.
-    static func reachability(_ node: Node) -> String { "not known; nobody was asked to dial back" }
+    /// Only what another node has confirmed by dialling back counts as reachable.
+    static func describe(_ reachability: NodeReachability) -> String {
+        let reached = reachability.addresses.filter(\.isReachable).map { address in
+            "\(address.address) (\(address.reachedCount) of \(address.triedCount) that dialled it got through)"
+        }.joined(separator: ", ")
+        let tried = reachability.addresses.map { "\($0.address)" }.joined(separator: ", ")
+        return switch reachability.status {
+        case .everywhere: "yes, across the internet: \(reached)"
+        case .local: "yes, from this machine or network: \(reached)"
+        case .nowhere: "no, others dialled \(tried) in vain"
+        case .unknown where reachability.helperCount == 0: "not known; no peer here can dial back"
+        case .unknown: "not known; \(reachability.helperCount) peer(s) can dial back and none has yet"
+        }
+    }
+
+    static func advice(_ reachability: NodeReachability) -> [String] {
+        switch reachability.status {
+        case .everywhere, .local: []
+        case .nowhere:
+            [
+                "let others in: forward the port in the router and open it in the firewall, then look again "
+                    + "with --listen and that port. Without it this machine can dial others, and serves nobody."
+            ]
+        case .unknown where reachability.helperCount == 0:
+            ["enter by a --bootstrap node that dials back (AutoNAT v2), such as any `tutti up` of this version."]
+        case .unknown: ["look again with --seconds 20; a node that others can't dial only asks."]
+        }
+    }
 
     static func advice(peers: Int, neighbours: Int, _ protocols: [String: Int]) -> [String] {
         var advice: [String] = []
@@ -102,7 +141,6 @@ enum NetDoctor {
         if protocols["mesh"] != 0, neighbours == 0 {
             advice.append("peers of the mesh are there, yet none is a neighbour: look again with --seconds 15.")
         }
-        if advice.isEmpty { advice.append("nothing, this machine takes part.") }
         return advice
     }
 }

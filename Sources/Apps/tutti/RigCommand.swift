@@ -12,17 +12,20 @@ struct RigCommand: AsyncParsableCommand {
             {"i":N,"op":…} with {"i":N,"ok":true,…} or {"i":N,"err":"…"}, several at a
             time, until stdin ends. Operations: connect, disconnect, ping, protocols,
             echo, streams, cycle, bulk, perf, dht_put, dht_get, provide, find_providers,
-            find_peer, subscribe, publish; any other is answered "unsupported". Serves
-            /echo/1.0.0, /bulk/1.0.0, /perf/1.0.0 and /ipfs/ping/1.0.0. Runs under the
-            limits profile "lab": never let strangers reach it.
+            find_peer, subscribe, publish, peers, reachability; any other is answered
+            "unsupported". Serves /echo/1.0.0, /bulk/1.0.0, /perf/1.0.0 and
+            /ipfs/ping/1.0.0. Runs under the limits profile "lab" unless told otherwise:
+            never let strangers reach it.
 
             Environment:
               RIG_LISTEN    addresses to listen on, separated by commas
                             (default /ip4/127.0.0.1/tcp/0)
               RIG_SECURITY  noise or tls (default: both, Noise first)
-              RIG_DHT       server or client (default: no DHT)
+              RIG_DHT       server, client or automatic (default: no DHT)
               RIG_PUBSUB    1: topics
               RIG_MESH      1: the mesh
+              RIG_LIMITS    internet (default: lab)
+              RIG_BOOTSTRAP addresses to begin with, separated by commas
 
             Example:
               echo '{"i":1,"op":"connect","addr":"/ip4/127.0.0.1/tcp/4001"}' | tutti rig
@@ -31,7 +34,10 @@ struct RigCommand: AsyncParsableCommand {
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         var configuration = NodeConfiguration()
-        configuration.limits = .lab
+        configuration.limits = environment["RIG_LIMITS"] == "internet" ? .internet : .lab
+        if let text = environment["RIG_BOOTSTRAP"], !text.isEmpty {
+            configuration.bootstrap = try text.split(separator: ",").map { try Console.address(String($0)) }
+        }
         if let text = environment["RIG_LISTEN"], !text.isEmpty {
             configuration.listen = try text.split(separator: ",").map { try Console.address(String($0)) }
         }
@@ -43,13 +49,13 @@ struct RigCommand: AsyncParsableCommand {
         }
         if let text = environment["RIG_DHT"], !text.isEmpty {
             guard let mode = DHTSettings.Mode(rawValue: text) else {
-                throw ValidationError("RIG_DHT must be server or client")
+                throw ValidationError("RIG_DHT must be server, client or automatic")
             }
             configuration.dht = DHTSettings(mode: mode)
         }
         if environment["RIG_PUBSUB"] == "1" { configuration.gossip = GossipSettings() }
         if environment["RIG_MESH"] == "1" { configuration.mesh = MeshSettings() }
-        Console.note("limits profile: lab")
+        Console.note("limits profile: \(configuration.limits.rawValue)")
         try await withNode(configuration) { node in
             RigServer.serve(on: node)
             let output = RigOutput()

@@ -33,6 +33,9 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "What peers are allowed: internet, or lab for many nodes on one machine.")
     var limits = "internet"
 
+    @Option(help: "The DHT: server, client, or automatic, which serves while others can dial this node.")
+    var dht = "automatic"
+
     @Flag(
         inversion: .prefixedNo,
         help: "Find the nodes of the local network (mDNS). Without effect when listening on loopback only.")
@@ -47,6 +50,9 @@ struct UpCommand: AsyncParsableCommand {
         }
         guard NodeConfiguration.Limits(rawValue: limits) != nil else {
             throw ValidationError("--limits must be internet or lab")
+        }
+        guard DHTSettings.Mode(rawValue: dht) != nil else {
+            throw ValidationError("--dht must be server, client or automatic")
         }
     }
 
@@ -63,7 +69,7 @@ struct UpCommand: AsyncParsableCommand {
         configuration.logger = logger
         configuration.limits = NodeConfiguration.Limits(rawValue: limits) ?? .internet
         if configuration.limits == .lab { Console.note("limits profile: lab") }
-        configuration.dht = DHTSettings()
+        configuration.dht = DHTSettings(mode: DHTSettings.Mode(rawValue: dht) ?? .automatic)
         configuration.gossip = GossipSettings()
         configuration.mesh = MeshSettings()
         let node = try Node(configuration: configuration)

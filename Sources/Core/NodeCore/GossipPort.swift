@@ -11,7 +11,7 @@ import struct NIOCore.ByteBuffer
 package struct GossipPort: Sendable {
     private var core: GossipCore
     private var streams = PeerStreams(owner: 2)
-    /// Of dials to peers that others named; nobody waits for how they end.
+    /// Of dials to peers that others named where no discovery chooses; nobody waits for how they end.
     private var numbers = RequestNumbers(owner: 5)
     private let versions: [(name: ProtocolID, version: GossipVersion)]
     private let limits: GossipLimits
@@ -131,7 +131,7 @@ package struct GossipPort: Sendable {
         }
     }
 
-    /// Only whoever comes with a record of its own making is dialled: the peer that named it may not choose where to.
+    /// Only whoever comes with a record of its own making is a candidate: the peer that named it may not choose where to.
     private mutating func exchanged(_ peers: [ExchangedPeer], at now: Instant, _ context: inout NodeContext) {
         var dials = 0
         for case .heard(let bytes, let envelope) in peers where dials < Self.exchangeDialsMax && !envelope.isEmpty {
@@ -141,7 +141,11 @@ package struct GossipPort: Sendable {
                 let record = try PeerRecord(envelope: ByteBuffer(bytes: envelope))
                 guard record.peerID == id else { continue }
                 context.peers.handle(.addressesFound(id, record.addresses), at: now)
-                context.commands.append(.dial(numbers.next(), id, deadline: now + .seconds(10)))
+                if context.hasDiscovery {
+                    context.exchanged.append(id)
+                } else {
+                    context.commands.append(.dial(numbers.next(), id, deadline: now + .seconds(10)))
+                }
                 dials += 1
             } catch {
                 continue

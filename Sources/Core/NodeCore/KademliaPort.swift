@@ -15,7 +15,7 @@ package struct KademliaPort: Sendable {
     private var streams: RequestStreams
     private let name: ProtocolID
     private let limits: KademliaLimits
-    private let isServer: Bool
+    package private(set) var isServer: Bool
     private var arrived = ArrivedStreams()
     /// What a peer asked and the core has not answered yet.
     private var asked: [RequestID: (key: StreamKey, request: KademliaRequest)] = [:]
@@ -82,6 +82,12 @@ package struct KademliaPort: Sendable {
         case .remember(let peers): input = .peersRemembered(peers.compactMap { context.table.index(of: $0) })
         }
         core.handle(input, at: now, keys: context.keys)
+    }
+
+    /// We became reachable or ceased to be. What peers ask on streams that are open is then refused.
+    package mutating func setServer(_ isServer: Bool, at now: Instant, _ context: NodeContext) {
+        self.isServer = isServer
+        core.handle(.modeChanged(isServer: isServer), at: now, keys: context.keys)
     }
 
     /// Peers worth remembering over a restart, most useful first.

@@ -119,7 +119,11 @@ package struct MembershipPort: Sendable {
     ) {
         do throws(DecodeError) {
             let message = try MembershipWire.decode(bytes, limits: limits) { named in
-                context.learn(named.id, named.addresses, at: now)
+                let isDialable = !named.addresses.isEmpty && context.peers.connection(to: named.id) == nil
+                if context.hasDiscovery, isDialable, named.id != context.peers.ownID {
+                    context.exchanged.append(named.id)
+                }
+                return context.learn(named.id, named.addresses, at: now)
             }
             // Nil: a kind of a later version.
             if let message { core.handle(.received(peer, message), at: now) }

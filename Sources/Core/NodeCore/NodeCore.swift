@@ -19,6 +19,7 @@ package struct NodeCore: Sendable {
         case kademlia
         case gossip
         case membership
+        case autonat
     }
 
     private var context: NodeContext
@@ -26,6 +27,9 @@ package struct NodeCore: Sendable {
     private var gossip: GossipPort?
     private var membership: MembershipPort?
     private var discovery: DiscoveryPort?
+    private var autonat: AutoNATPort?
+    private let kademliaFollowsReachability: Bool
+    private var lastReachability = Reachability.unknown
     /// Streams that are not PeersCore's.
     private var owners: [ConnectionID: [StreamID: Owner]] = [:]
     private var outbox: Deque<Effect> = []
@@ -48,6 +52,16 @@ package struct NodeCore: Sendable {
         }
         return snapshot
     }
+    /// Whether others can dial us, as far as others have tried.
+    package var reachability: Reachability {
+        context.peers.reachability.summary(isOutside: context.peers.isOutside)
+    }
+    /// Peers that may be asked to dial back.
+    package var dialBackServerCount: Int { autonat?.serverCount ?? 0 }
+    package var isKademliaServer: Bool { kademlia?.isServer ?? false }
+    package var autoNATStats: (client: AutoNATClient.Stats, server: AutoNATServer.Stats)? {
+        autonat.map { ($0.clientStats, $0.serverStats) }
+    }
     package var discoveryStats: DiscoveryStats { discovery?.core.stats ?? DiscoveryStats() }
 
     /// - Parameter seed: for the choices of cores that draw lots. PeersCore draws none.
@@ -66,6 +80,10 @@ package struct NodeCore: Sendable {
         membership = configuration.membership.map { MembershipPort(configuration: $0, seed: third, at: now) }
         let fourth = seeds.next()
         discovery = configuration.discovery.map { DiscoveryPort(own: own, configuration: $0, seed: fourth) }
+        let fifth = seeds.next()
+        autonat = configuration.autonat.map { AutoNATPort(configuration: $0, seed: fifth, at: now) }
+        kademliaFollowsReachability = configuration.kademliaFollowsReachability
+        context.hasDiscovery = discovery != nil
     }
 
     /// Protocols that the cores answer to, PeersCore's included.
@@ -76,6 +94,7 @@ package struct NodeCore: Sendable {
         all += kademlia?.protocols ?? []
         all += gossip?.protocols ?? []
         all += membership?.protocols ?? []
+        all += autonat?.protocols ?? []
         return all
     }
 
@@ -100,6 +119,7 @@ package struct NodeCore: Sendable {
         if let next = gossip?.nextTimeout, next <= now { gossip?.handleTimeout(at: now, &context) }
         if let next = membership?.nextTimeout, next <= now { membership?.handleTimeout(at: now, &context) }
         if let next = discovery?.nextTimeout, next <= now { discovery?.handleTimeout(at: now) }
+        if let next = autonat?.nextTimeout, next <= now { autonat?.handleTimeout(at: now) }
         settle(at: now)
     }
 
@@ -110,6 +130,7 @@ package struct NodeCore: Sendable {
         if let next = gossip?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = membership?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = discovery?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = autonat?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
@@ -165,6 +186,7 @@ package struct NodeCore: Sendable {
         if kademlia?.speaks(name) == true { return .kademlia }
         if gossip?.speaks(name) == true { return .gossip }
         if membership?.speaks(name) == true { return .membership }
+        if autonat?.speaks(name) == true { return .autonat }
         return nil
     }
 
@@ -172,6 +194,7 @@ package struct NodeCore: Sendable {
         if kademlia?.owns(request) == true { return .kademlia }
         if gossip?.owns(request) == true { return .gossip }
         if membership?.owns(request) == true { return .membership }
+        if autonat?.owns(request) == true { return .autonat }
         return nil
     }
 
@@ -180,6 +203,7 @@ package struct NodeCore: Sendable {
         case .kademlia: kademlia?.handle(input, at: now, &context)
         case .gossip: gossip?.handle(input, at: now, &context)
         case .membership: membership?.handle(input, at: now, &context)
+        case .autonat: autonat?.handle(input, at: now, &context)
         }
     }
 
@@ -187,6 +211,7 @@ package struct NodeCore: Sendable {
         kademlia?.handle(input, at: now, &context)
         gossip?.handle(input, at: now, &context)
         membership?.handle(input, at: now, &context)
+        autonat?.handle(input, at: now, &context)
     }
 
     /// Carries effects between the cores until all are quiet; what concerns the outside is left in `outbox`.
@@ -201,6 +226,9 @@ package struct NodeCore: Sendable {
             settleKademlia(at: now)
             gossip?.settle(at: now, &context, &outbox)
             membership?.settle(at: now, &context, &outbox)
+            autonat?.settle(at: now, &context)
+            if !context.exchanged.isEmpty { settleExchanged(at: now) }
+            if context.isReachabilityStale { settleReachability(at: now) }
             while let effect = discovery?.nextEffect() {
                 hasMore = true
                 guard let walk = discovery?.perform(effect, at: now, &context) else { continue }
@@ -212,6 +240,24 @@ package struct NodeCore: Sendable {
             swap(&commands, &context.commands)
             for command in commands { perform(command, at: now) }
         }
+    }
+
+    private mutating func settleExchanged(at now: Instant) {
+        discovery?.found(context.exchanged, .exchange, at: now, context)
+        context.exchanged.removeAll()
+    }
+
+    /// Whoever can be dialled serves the DHT, if nobody said otherwise.
+    private mutating func settleReachability(at now: Instant) {
+        context.isReachabilityStale = false
+        let reachability = reachability
+        guard reachability != lastReachability else { return }
+        lastReachability = reachability
+        outbox.append(.reachabilityChanged(reachability))
+        let serves = reachability == .local || reachability == .everywhere
+        guard kademliaFollowsReachability, let port = kademlia, port.isServer != serves else { return }
+        kademlia?.setServer(serves, at: now, context)
+        outbox.append(.protocolsChanged)
     }
 
     /// What came of discovery's walks stays here.
@@ -232,10 +278,14 @@ package struct NodeCore: Sendable {
         case .dialed(let request, let id, let peer):
             if discovery?.owns(request) == true { return discovery?.dialed(request, peer, at: now) ?? () }
             if let owner = owner(of: request) { return give(.dialed(request, id), to: owner, at: now) }
-        case .dialRejected(let request, _):
+        case .dialRejected(let request, let error):
+            if autonat?.owns(request) == true {
+                return autonat?.dialFailed(request, error, at: now) ?? ()
+            }
             if discovery?.owns(request) == true { return discovery?.dialFailed(request, at: now) ?? () }
             if let owner = owner(of: request) { return give(.dialFailed(request), to: owner, at: now) }
         case .emit(.peerConnected(let peer, let id)):
+            context.isReachabilityStale = autonat != nil
             discovery?.connected(peer, id, at: now, context)
         case .emit(.peerIdentified(let peer, let profile)):
             if let id = context.peers.connection(to: peer) { giveAll(.peerIdentified(peer, profile, id), at: now) }
@@ -244,6 +294,7 @@ package struct NodeCore: Sendable {
                 membership?.handle(.join(peer), at: now, &context)
             }
         case .emit(.peerDisconnected(let peer, _)):
+            context.isReachabilityStale = autonat != nil
             discovery?.disconnected(peer, at: now)
             giveAll(.peerDisconnected(peer), at: now)
         case .emit(.connectionPreferred(let peer, let id)):
@@ -267,6 +318,10 @@ package struct NodeCore: Sendable {
         case .reset(let key):
             owners[key.connection]?[key.stream] = nil
             outbox.append(.peers(.resetStream(key.connection, key.stream)))
+        case .dialBack(let request, let peer, let address, let deadline):
+            context.peers.handle(.dialBackRequested(request, peer, address, deadline: deadline), at: now)
+        case .close(let id):
+            context.peers.handle(.closeRequested(id), at: now)
         }
     }
 
@@ -302,6 +357,9 @@ package struct NodeCoreConfiguration: Sendable {
     package var gossip: GossipConfiguration?
     package var membership: MembershipConfiguration?
     package var discovery: DiscoveryConfiguration?
+    package var autonat: AutoNATConfiguration?
+    /// Kademlia serves while others can dial us, as told by AutoNAT, and only asks otherwise.
+    package var kademliaFollowsReachability = false
     /// Peers that cores speak of at once. At it: peers newly heard of are passed over.
     package var numberedPeersMax = 65_536
 

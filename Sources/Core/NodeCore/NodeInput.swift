@@ -25,6 +25,9 @@ extension NodeCore {
         indirect case kademlia(KademliaResult)
         indirect case gossip(GossipResult)
         indirect case membership(MembershipResult)
+        /// What `protocols` says is another from now on.
+        case protocolsChanged
+        case reachabilityChanged(Reachability)
     }
 }
 
@@ -125,6 +128,12 @@ package struct NodeContext: Sendable {
     package var peers: PeersCore
     package var table: PeerTable
     package var commands: [StreamCommand] = []
+    /// Somebody judged an address of ours, or we left or entered the internet.
+    package var isReachabilityStale = false
+    /// Peers that others named, with addresses in the store, for discovery to choose from.
+    package var exchanged: [PeerID] = []
+    /// Whether somebody takes `exchanged`.
+    package var hasDiscovery = false
 
     package var keys: Keyspace { Keyspace(table.keys) }
 

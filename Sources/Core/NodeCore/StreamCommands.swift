@@ -27,6 +27,9 @@ package enum StreamCommand: Sendable {
     case send(StreamKey, ByteBuffer)
     case closeWriting(StreamKey)
     case reset(StreamKey)
+    /// A connection of its own to one address, to see whether it can be made; `dialed` or `dialFailed` follows.
+    case dialBack(RequestID, PeerID, Multiaddr, deadline: Instant)
+    case close(ConnectionID)
 }
 
 /// Numbers for streams and dials that cores ask for: distinct per owner, and from the embedder's and identify's.

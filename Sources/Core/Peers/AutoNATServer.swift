@@ -6,7 +6,9 @@ package import TuttiIdentity
 /// Dials peers back at an address that they name, and says whether it worked: the server of AutoNAT v2.
 ///
 /// A peer could have us dial a stranger. So an address that isn't the peer's own IP address costs it more bytes than the
-/// dial costs anybody, private addresses are never dialled, and requests are limited per peer and in all.
+/// dial costs anybody, and requests are limited per peer and in all. An address that isn't global is dialled only when
+/// it is the very one at which we see the peer: that names no third machine, and a community on one network can then
+/// tell who is reachable there (deviation: the specification would have no private address dialled).
 ///
 ///     asked -> (data wanted -> enough data ->) dialling -> answered
 ///
@@ -14,7 +16,7 @@ package import TuttiIdentity
 package struct AutoNATServer: Sendable {
     package struct Limits: Sendable {
         /// Requests under way. At it: rejected.
-        package var requestsMax = 16
+        package var requestsMax = 8
         /// Requests under way of one peer. At it: rejected.
         package var requestsPerPeerMax = 1
         /// Requests in all: one per interval on average. Over it: rejected.
@@ -39,9 +41,11 @@ package struct AutoNATServer: Sendable {
         /// `observed`: where the connection comes from that carries the question.
         case asked(RequestID, PeerID, observed: Multiaddr, addresses: [Multiaddr?], nonce: UInt64)
         case dataReceived(RequestID, bytes: Int)
-        /// What came of `.dialBack`.
-        case dialBackEnded(RequestID, AutoNATMessage.DialStatus)
+        /// What came of `.dialBack`; nil: there was no room for the dial, or it isn't allowed.
+        case dialBackEnded(RequestID, AutoNATMessage.DialStatus?)
+        /// The peer will say no more; it may wait for our answer.
         case streamEnded(RequestID)
+        case streamFailed(RequestID)
     }
 
     package enum Effect: Hashable, Sendable {
@@ -73,10 +77,13 @@ package struct AutoNATServer: Sendable {
         let index: Int
         let nonce: UInt64
         var state: State
+        /// Whoever asked is gone; the dial still counts.
+        var isUnheard = false
     }
 
     private let limits: Limits
-    private let speaksIPv6: Bool
+    /// Whether IPv6 addresses are dialled, other than those at which we see who asks.
+    package var speaksIPv6: Bool
     private var generator: SeededGenerator
     private var requests: [RequestID: Request] = [:]
     private var deadlines = TimerQueue<RequestID>()
@@ -108,20 +115,38 @@ package struct AutoNATServer: Sendable {
         case .dialBackEnded(let id, let status):
             guard let request = requests[id], case .dialling = request.state else { return }
             remove(id)
+            if request.isUnheard { return }
+            guard let status else {
+                stats.refused += 1
+                return effects.append(.answer(id, .dialResponse(.dialRefused, index: 0, .unused)))
+            }
             effects.append(.answer(id, .dialResponse(.ok, index: request.index, status)))
         case .streamEnded(let id):
-            // A dial under way goes on; nobody hears what comes of it.
-            if requests[id] != nil { stats.abandoned += 1 }
-            remove(id)
+            guard let request = requests[id], case .wantsData = request.state else { return }
+            abandon(id)
+            effects.append(.reset(id))
+        case .streamFailed(let id):
+            guard let request = requests[id], !request.isUnheard else { return }
+            switch request.state {
+            case .wantsData: abandon(id)
+            case .dialling:
+                stats.abandoned += 1
+                requests[id]?.isUnheard = true
+            }
         }
     }
 
     package mutating func handleTimeout(at now: Instant) {
         while let id = deadlines.popExpired(at: now) {
-            requests[id] = nil
-            stats.abandoned += 1
+            let wasUnheard = requests.removeValue(forKey: id)?.isUnheard == true
+            if !wasUnheard { stats.abandoned += 1 }
             effects.append(.reset(id))
         }
+    }
+
+    private mutating func abandon(_ id: RequestID) {
+        if requests[id] != nil { stats.abandoned += 1 }
+        remove(id)
     }
 
     private mutating func remove(_ id: RequestID) {
@@ -138,7 +163,7 @@ package struct AutoNATServer: Sendable {
             stats.rejected += 1
             return effects.append(.answer(id, .dialResponse(.rejected, index: 0, .unused)))
         }
-        guard let (index, address) = choose(addresses) else {
+        guard let (index, address) = choose(addresses, observed.ipAddress?.unwrapped) else {
             stats.refused += 1
             return effects.append(.answer(id, .dialResponse(.dialRefused, index: 0, .unused)))
         }
@@ -169,13 +194,15 @@ package struct AutoNATServer: Sendable {
         return isWithinRate && total.take(at: now)
     }
 
-    /// The first that we can dial: public, of a family that we speak.
-    private func choose(_ addresses: [Multiaddr?]) -> (Int, Multiaddr)? {
+    /// The first that we can dial: public and of a family that we speak, or where we see the peer.
+    private func choose(_ addresses: [Multiaddr?], _ observed: IPAddress?) -> (Int, Multiaddr)? {
         for (index, address) in addresses.enumerated() {
-            guard let address = address?.withoutPeerID, let ip = address.ipAddress, ip.isGlobal else { continue }
+            guard let address = address?.withoutPeerID, let ip = address.ipAddress?.unwrapped else { continue }
+            let isOwn = ip == observed
+            guard isOwn || ip.isGlobal else { continue }
             switch address.kind {
             case .ip4: return (index, address)
-            case .ip6 where speaksIPv6: return (index, address)
+            case .ip6 where speaksIPv6 || isOwn: return (index, address)
             case .ip6, .name, .memory, .unusable: continue
             }
         }

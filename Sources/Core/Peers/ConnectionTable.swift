@@ -12,6 +12,9 @@ package import TuttiIdentity
 /// Where a peer has as many as it may and comes with one more, that takes the place of the oldest dialled by the same side
 /// that carries no application's stream: whoever dials again has left that one, and our side has yet to see it end.
 ///
+/// One that was made only to see whether it can be made (AutoNAT's dial-back) is preferred to none, may be one more than
+/// a peer's limit, and takes no other's place.
+///
 /// The other is closed when it carried no stream for `surplusConnectionTimeout`; of two that one side dialled, by that
 /// side only, since the two sides may not have seen them come up in the same order.
 package struct ConnectionTable: Sendable {
@@ -20,6 +23,7 @@ package struct ConnectionTable: Sendable {
         package let peer: PeerID
         package let direction: Direction
         package let remote: Multiaddr
+        package let isDialBack: Bool
         package let openedAt: Instant
         /// Streams of other owners, and PeersCore's own.
         package fileprivate(set) var streamsInUse = 0
@@ -29,6 +33,7 @@ package struct ConnectionTable: Sendable {
         package fileprivate(set) var roundTrip: Duration?
 
         package var isFree: Bool { streamsInUse == 0 && ownStreams == 0 }
+        fileprivate var isOutside: Bool { direction == .outbound && !isDialBack && remote.kind.scope == .global }
     }
 
     package struct OnAdded: Hashable, Sendable {
@@ -72,6 +77,8 @@ package struct ConnectionTable: Sendable {
     /// Of the connections in use; those told to close come before they are reported closed.
     package private(set) var inUseCount = 0
     private var inboundInUseCount = 0
+    /// Of the connections in use, those that we dialled across the internet.
+    package private(set) var outsideCount = 0
     package var connectedPeers: [PeerID] { peers.keys.sorted() }
     package var nextTimeout: Instant? {
         guard let trimAt else { return surplus.next }
@@ -86,12 +93,14 @@ package struct ConnectionTable: Sendable {
     // MARK: Inputs
 
     package mutating func add(
-        _ id: ConnectionID, peer: PeerID, direction: Direction, remote: Multiaddr, at now: Instant
+        _ id: ConnectionID, peer: PeerID, direction: Direction, remote: Multiaddr, isDialBack: Bool = false,
+        at now: Instant
     ) -> OnAdded {
         var connection = Connection(
-            id: id, peer: peer, direction: direction, remote: remote, openedAt: now, lastUsed: now)
+            id: id, peer: peer, direction: direction, remote: remote, isDialBack: isDialBack, openedAt: now,
+            lastUsed: now)
         var entry = peers[peer] ?? Peer(preferred: id)
-        if entry.connections.count >= limits.connectionsPerPeerMax {
+        if entry.connections.count >= limits.connectionsPerPeerMax + (isDialBack ? 1 : 0) {
             connection.isClosing = true
             connections[id] = connection
             return OnAdded(isRefused: true)
@@ -99,6 +108,7 @@ package struct ConnectionTable: Sendable {
         connections[id] = connection
         inUseCount += 1
         if direction == .inbound { inboundInUseCount += 1 }
+        if connection.isOutside { outsideCount += 1 }
         entry.connections.append(id)
         let before = entry.preferred
         let isFirst = entry.connections.count == 1
@@ -130,6 +140,7 @@ package struct ConnectionTable: Sendable {
         connections[id]?.isClosing = true
         inUseCount -= 1
         if connection.direction == .inbound { inboundInUseCount -= 1 }
+        if connection.isOutside { outsideCount -= 1 }
         surplus.cancel(id)
         guard var entry = peers[connection.peer] else { return .unknown }
         entry.connections.removeAll { $0 == id }
@@ -217,7 +228,9 @@ package struct ConnectionTable: Sendable {
     }
 
     private func choose(_ candidates: [ConnectionID]) -> ConnectionID {
-        let known = candidates.compactMap { connections[$0] }
+        let all = candidates.compactMap { connections[$0] }
+        let lasting = all.filter { !$0.isDialBack }
+        let known = lasting.isEmpty ? all : lasting
         guard let newest = known.last else { preconditionFailure("a peer in the table has a connection in use") }
         let dialledBySmaller: Direction = ownID < newest.peer ? .outbound : .inbound
         return (known.last { $0.direction == dialledBySmaller } ?? newest).id
@@ -235,7 +248,8 @@ package struct ConnectionTable: Sendable {
         let preferred = connections[entry.preferred]
         for id in entry.connections {
             guard let connection = connections[id] else { continue }
-            let isOurs = connection.direction == .outbound || preferred?.direction == .outbound
+            let isOurs =
+                connection.direction == .outbound || preferred?.direction == .outbound || connection.isDialBack
             let isSurplus = id != entry.preferred && connection.isFree && isOurs
             if !isSurplus {
                 surplus.cancel(id)

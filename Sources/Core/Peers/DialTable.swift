@@ -15,7 +15,7 @@ package struct DialTable: Sendable {
     package enum OnEstablished: Sendable {
         /// Not one of ours, or no longer wanted: close it.
         case unwanted
-        case won(waiters: [RequestID], address: Multiaddr, security: ProtocolID)
+        case won(waiters: [RequestID], address: Multiaddr, security: ProtocolID, isDialBack: Bool)
     }
 
     /// An address at which somebody else answered.
@@ -35,6 +35,8 @@ package struct DialTable: Sendable {
         var waiters: [RequestID]
         var deadline: Instant
         var isActive = false
+        /// Asked for by another: one address, shared with nobody, and nothing is learnt from its failure.
+        var isDialBack = false
     }
 
     private enum TimerKey: Hashable, Sendable {
@@ -80,9 +82,10 @@ package struct DialTable: Sendable {
     ///   - addresses: in the order of trust; a trailing `/p2p` says who is expected there.
     ///   - lastGood: the address that worked last.
     ///   - securities: in the order in which to propose them to this peer.
+    ///   - isDialBack: a connection of its own, whatever dials or connections to the peer there are.
     package mutating func request(
         _ id: RequestID, peer: PeerID?, addresses: [Multiaddr], lastGood: Multiaddr?, securities: [ProtocolID],
-        deadline: Instant, at now: Instant, _ outbox: inout PeersOutbox
+        deadline: Instant, isDialBack: Bool = false, at now: Instant, _ outbox: inout PeersOutbox
     ) {
         guard planOfRequest[id] == nil else {
             outbox.stats.lateInputs += 1
@@ -90,8 +93,8 @@ package struct DialTable: Sendable {
         }
         guard deadline > now else { return outbox.reject(id, .deadline) }
         guard planOfRequest.count < limits.dialRequestsMax else { return outbox.reject(id, .limit) }
-        let usable = sort(addresses, peer: peer, lastGood: lastGood, at: now)
-        if let peer, let shared = planOfPeer[peer], plans[shared]?.machine.isSettled == false {
+        let usable = sort(addresses, peer: peer, lastGood: lastGood, at: now, mindsFailures: !isDialBack)
+        if !isDialBack, let peer, let shared = planOfPeer[peer], plans[shared]?.machine.isSettled == false {
             join(shared, id, usable, deadline: deadline, at: now, &outbox)
             return
         }
@@ -106,8 +109,10 @@ package struct DialTable: Sendable {
         let planID = PlanID(value: lastPlan)
         var machine = DialPlanMachine(securities: securities, limits: limits, at: now)
         machine.add(usable.candidates)
-        plans[planID] = Plan(peer: peer, machine: machine, names: usable.names, waiters: [id], deadline: deadline)
-        if let peer { planOfPeer[peer] = planID }
+        plans[planID] = Plan(
+            peer: peer, machine: machine, names: usable.names, waiters: [id], deadline: deadline,
+            isDialBack: isDialBack)
+        if let peer, !isDialBack { planOfPeer[peer] = planID }
         planOfRequest[id] = planID
         timers.set(.request(id), at: deadline)
         queue.append(planID)
@@ -148,12 +153,14 @@ package struct DialTable: Sendable {
             return nil
         }
         outbox.stats.attemptsFailed += 1
+        let isDialBack = plans[planID]?.isDialBack == true
         var wrong: WrongPeer?
         switch plans[planID]?.machine.failed(id, reason, deadline: deadline, at: now) {
         case .securityFallback:
             outbox.stats.securityFallbacks += 1
         case .addressFailed(let address):
             switch reason {
+            case _ where isDialBack: break
             case .violation(.wrongPeer(let expected, _), _): wrong = WrongPeer(address: address, expected: expected)
             // Ours, or ended in good order: neither says that the address is bad.
             case .local: break
@@ -193,10 +200,12 @@ package struct DialTable: Sendable {
         // Before the next dial takes the place of this one.
         connectionRoom -= 1
         backoff.succeeded(attempt.candidate.address)
+        let isDialBack = plans[planID]?.isDialBack == true
         for waiter in waiters { forget(waiter) }
         plans[planID]?.waiters = []
         remove(planID, at: now, &outbox)
-        return .won(waiters: waiters, address: attempt.candidate.address, security: attempt.security)
+        return .won(
+            waiters: waiters, address: attempt.candidate.address, security: attempt.security, isDialBack: isDialBack)
     }
 
     /// A connection to `peer` came up by other means: whoever waits for one has it, and no further attempt begins.
@@ -247,7 +256,9 @@ package struct DialTable: Sendable {
     }
 
     /// Drops what can't be dialled, what the gate refuses and what names another peer; ranks the rest.
-    private func sort(_ addresses: [Multiaddr], peer: PeerID?, lastGood: Multiaddr?, at now: Instant) -> Usable {
+    private func sort(
+        _ addresses: [Multiaddr], peer: PeerID?, lastGood: Multiaddr?, at now: Instant, mindsFailures: Bool = true
+    ) -> Usable {
         var usable = Usable()
         for address in addresses {
             let named = address.peerID
@@ -269,7 +280,7 @@ package struct DialTable: Sendable {
             }
             var candidate = DialPlanMachine.Candidate(address: bare, expected: peer ?? named)
             candidate.rank = bare == lastGood ? 0 : rank(kind)
-            if let failed = backoff[bare], failed.until > now {
+            if mindsFailures, let failed = backoff[bare], failed.until > now {
                 candidate.notBefore = failed.until
                 candidate.lastFailure = failed.reason
             }

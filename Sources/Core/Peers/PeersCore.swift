@@ -39,6 +39,8 @@ package struct PeersCore: Sendable {
     private var refusalEvents: TokenBucket
     package private(set) var store: PeerStore
     package private(set) var reachability = ReachabilityTable()
+    /// Peers that were asked to dial back.
+    private var dialBacksAwaited: Set<PeerID> = []
     package private(set) var listenAddresses: [Multiaddr] = []
 
     package init(configuration: PeersConfiguration, at now: Instant) {
@@ -69,6 +71,9 @@ package struct PeersCore: Sendable {
     package func connections(to peer: PeerID) -> [ConnectionID] { table.connections(of: peer) }
     package func peer(on id: ConnectionID) -> PeerID? { table[id]?.peer }
     package func remote(of id: ConnectionID) -> Multiaddr? { table[id]?.remote }
+    /// Whether we dialled anybody outside this machine and site.
+    package var isOutside: Bool { table.outsideCount > 0 }
+    package func direction(of id: ConnectionID) -> Direction? { table[id]?.direction }
     /// What others are told of where we are.
     package var announcedAddresses: [Multiaddr] { identify.announcedAddresses }
     package func profile(of peer: PeerID) -> PeerProfile? {
@@ -121,7 +126,35 @@ package struct PeersCore: Sendable {
             if peer.id != ownID { store.restore(peer) }
         case .streamOpened, .message, .streamEnded, .streamFailed, .openFailed:
             handleStream(input, at: now)
+        case .dialBackRequested, .dialBackAwaited, .addressJudged, .closeRequested:
+            handleDialBack(input, at: now)
         }
+    }
+
+    private mutating func handleDialBack(_ input: PeersInput, at now: Instant) {
+        switch input {
+        case .dialBackRequested(let id, let peer, let address, let deadline):
+            outbox.stats.dialsRequested += 1
+            guard peer != ownID else { return outbox.reject(id, .ourselves) }
+            dials.request(
+                id, peer: peer, addresses: [address], lastGood: nil, securities: securities(for: peer),
+                deadline: deadline, isDialBack: true, at: now, &outbox)
+        case .dialBackAwaited(let peer, true): dialBacksAwaited.insert(peer)
+        case .dialBackAwaited(let peer, false): dialBacksAwaited.remove(peer)
+        case .addressJudged(let address, let judge, let isReachable):
+            reachability.judged(address, by: judge, isReachable: isReachable)
+            announce(at: now)
+        case .closeRequested(let id):
+            close(id, at: now)
+        default:
+            assertionFailure("only inputs of dial-backs come here")
+        }
+    }
+
+    /// Where we listen, and where others found us all the same.
+    private mutating func announce(at now: Instant) {
+        let others = reachability.announceable.filter { !listenAddresses.contains($0) }
+        identify.listening(listenAddresses + others, at: now, &outbox)
     }
 
     private mutating func handleStream(_ input: PeersInput, at now: Instant) {
@@ -188,14 +221,19 @@ package struct PeersCore: Sendable {
         }
         guard wanted != ownID else { return outbox.reject(id, .ourselves) }
         if let connection = table.preferred(wanted) { return outbox.answer(id, with: connection, to: wanted) }
+        dials.request(
+            id, peer: wanted, addresses: addresses + store.addresses(of: wanted), lastGood: store.lastGood(of: wanted),
+            securities: securities(for: wanted), deadline: deadline, at: now, &outbox)
+    }
+
+    /// What worked with the peer goes first.
+    private func securities(for peer: PeerID) -> [ProtocolID] {
         var securities = configuration.securities
-        if let worked = store.security(of: wanted), let position = securities.firstIndex(of: worked) {
+        if let worked = store.security(of: peer), let position = securities.firstIndex(of: worked) {
             securities.remove(at: position)
             securities.insert(worked, at: 0)
         }
-        dials.request(
-            id, peer: wanted, addresses: addresses + store.addresses(of: wanted), lastGood: store.lastGood(of: wanted),
-            securities: securities, deadline: deadline, at: now, &outbox)
+        return securities
     }
 
     /// The peer that all addresses name.
@@ -211,7 +249,9 @@ package struct PeersCore: Sendable {
         for address in addresses {
             if case .local(let block) = address.withoutPeerID.kind.scope { dials.localBlocks.insert(block) }
         }
-        identify.listening(addresses, at: now, &outbox)
+        // What was found out holds for other addresses.
+        reachability = ReachabilityTable()
+        announce(at: now)
         outbox.append(.emit(.listening(addresses)))
     }
 
@@ -251,7 +291,8 @@ package struct PeersCore: Sendable {
             // A refused one stays counted as unauthenticated until it is closed.
             guard peer != ownID, configuration.gate(.inbound, remote, peer) else { return outbox.append(.close(id)) }
             gate.authenticated(id)
-            add(id, establishment, direction, remote: remote, at: now)
+            let isDialBack = dialBacksAwaited.contains(peer) && table.preferred(peer) != nil
+            add(id, establishment, direction, remote: remote, isDialBack: isDialBack, at: now)
             updateRoom()
             let waiters = dials.connected(peer, at: now, &outbox)
             answer(waiters, peer)
@@ -259,7 +300,10 @@ package struct PeersCore: Sendable {
             switch dials.established(id, peer: peer, at: now, &outbox) {
             case .unwanted:
                 outbox.append(.close(id))
-            case .won(let waiters, let address, let security):
+            case .won(let waiters, _, _, isDialBack: true):
+                add(id, establishment, direction, remote: remote, isDialBack: true, at: now)
+                for waiter in waiters { answer(waiter, with: table[id]?.isClosing == false ? id : nil, peer) }
+            case .won(let waiters, let address, let security, isDialBack: false):
                 store.succeeded(peer, at: address, with: security)
                 add(id, establishment, direction, remote: remote, at: now)
                 // Another dial, one that named nobody, may have led to a peer that is waited for as well.
@@ -270,15 +314,17 @@ package struct PeersCore: Sendable {
     }
 
     private mutating func add(
-        _ id: ConnectionID, _ establishment: Establishment, _ direction: Direction, remote: Multiaddr, at now: Instant
+        _ id: ConnectionID, _ establishment: Establishment, _ direction: Direction, remote: Multiaddr,
+        isDialBack: Bool = false, at now: Instant
     ) {
         let peer = establishment.peer
         outbox.stats.connectionsEstablished += 1
-        if let replaced = table.replaced(by: direction, to: peer) {
+        if !isDialBack, let replaced = table.replaced(by: direction, to: peer) {
             outbox.stats.connectionsSurplus += 1
             close(replaced, at: now)
         }
-        let added = table.add(id, peer: peer, direction: direction, remote: remote, at: now)
+        let added = table.add(
+            id, peer: peer, direction: direction, remote: remote, isDialBack: isDialBack, at: now)
         if added.isRefused {
             outbox.stats.connectionsSurplus += 1
             return outbox.append(.close(id))
@@ -294,12 +340,14 @@ package struct PeersCore: Sendable {
     }
 
     private mutating func answer(_ waiters: [RequestID], _ peer: PeerID) {
-        for waiter in waiters {
-            if let connection = table.preferred(peer) {
-                outbox.answer(waiter, with: connection, to: peer)
-            } else {
-                outbox.reject(waiter, .limit)
-            }
+        for waiter in waiters { answer(waiter, with: table.preferred(peer), peer) }
+    }
+
+    private mutating func answer(_ waiter: RequestID, with connection: ConnectionID?, _ peer: PeerID) {
+        if let connection {
+            outbox.answer(waiter, with: connection, to: peer)
+        } else {
+            outbox.reject(waiter, .limit)
         }
     }
 
@@ -369,6 +417,8 @@ package struct PeersCore: Sendable {
             if connection.direction == .inbound, let observed = profile.observedAddress {
                 reachability.observed(observed, by: connection.remote)
             }
+            // It said the same on the connection that lasts.
+            if connection.isDialBack, table.preferred(peer) != id { return }
             outbox.append(.emit(.peerIdentified(peer, profile)))
         }
     }

@@ -44,6 +44,14 @@ package enum PeersInput: Sendable {
     case protectionChanged(PeerID, isProtected: Bool)
     /// Addresses of a peer that somebody told us; for later dials.
     case addressesFound(PeerID, [Multiaddr])
+    /// A connection to one address of a peer, beside those that there are, to see whether it can be made. Answered like
+    /// `.dialRequested`; whoever asked closes it.
+    case dialBackRequested(RequestID, PeerID, Multiaddr, deadline: Instant)
+    /// Whether a connection that the peer makes now is its dial-back.
+    case dialBackAwaited(PeerID, Bool)
+    /// What another node says of an address of ours, once it dialled it.
+    case addressJudged(Multiaddr, by: ReachabilityTable.Judge, isReachable: Bool)
+    case closeRequested(ConnectionID)
     /// What an earlier run knew of a peer.
     case remembered(PeerStoreSnapshot.Peer)
 }

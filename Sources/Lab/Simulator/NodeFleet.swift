@@ -214,9 +214,11 @@ package struct NodeFleet: ~Copyable {
                 members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
             case .membership(.match(let search, let question)):
                 members[node].core.handle(.membership(.matched(search: search, question)), at: now)
-            case .kademlia, .gossip, .membership:
+            case .kademlia, .gossip, .membership, .reachabilityChanged:
                 digest.mix(4 &+ UInt64(node) &* 8)
                 results.append((now, node, effect))
+            // Modes are fixed here.
+            case .protocolsChanged: break
             }
         }
         guard let due = members[node].core.nextTimeout, due < .distantFuture else { return }

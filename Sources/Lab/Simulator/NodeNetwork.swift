@@ -66,7 +66,7 @@ struct NodeNetwork: ~Copyable {
                 let wanted = fleet.members[lookup.wanted].key.peerID
                 let store = fleet.members[lookup.node].core.peers.store
                 if answer.status == .done, !store.addresses(of: wanted).isEmpty { found += 1 }
-            case .peers, .kademlia, .gossip, .membership: continue
+            case .peers, .kademlia, .gossip, .membership, .protocolsChanged, .reachabilityChanged: continue
             }
         }
     }

@@ -53,6 +53,8 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var judge: MessageJudge
     private var transport: Transport?
     private var protocols = ProtocolTable()
+    /// What the node's handlers answer to; the cores' are in `protocols` beside it.
+    private var handled = ProtocolTable()
     private var isTableNew = false
     private var handles: [ConnectionID: ConnectionHandle] = [:]
     private var dials: [RequestID: DialWaiter] = [:]
@@ -174,6 +176,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
 
     func neighbours() async -> [PeerID] {
         await read { $0.neighbours }
+    }
+
+    func reachability() async -> NodeReachability {
+        await read { NodeReachability($0) }
     }
 
     private func read<Value: Sendable>(_ body: @escaping @Sendable (borrowing NodeCore) -> Value) async -> Value {
@@ -333,14 +339,20 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func replaceProtocols(_ table: ProtocolTable) {
-        var entries = table.entries
+        handled = table
+        gatherProtocols()
+        drain()
+    }
+
+    private func gatherProtocols() {
+        var entries = handled.entries
         for own in core.protocols where !PeersCore.protocols.contains(own.name) {
             entries[own.name] = .init(
                 owner: .core(messageBytesMax: own.messageBytesMax), inboundMax: own.inboundMax)
         }
         protocols.entries = entries
         isTableNew = true
-        feed(.protocolsChanged(protocols.names))
+        core.handle(.peers(.protocolsChanged(protocols.names)), at: Self.now())
     }
 
     /// Tells connections, those to come and those that are, what they answer to and with.
@@ -419,6 +431,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             case .kademlia(.providerFound): break
             case .gossip(let result): perform(result)
             case .membership(let result): perform(result)
+            // The effect loop around us picks up what this leads to.
+            case .protocolsChanged: gatherProtocols()
+            case .reachabilityChanged(let reachability):
+                events.emit(.reachabilityChanged(NodeReachability.Status(reachability)))
             }
         }
     }

@@ -19,6 +19,8 @@ public enum NodeEvent: Sendable {
     /// The peer is a neighbour in the mesh from now on, or no longer.
     case neighbourUp(PeerID)
     case neighbourDown(PeerID)
+    /// Others can dial this node now, or can't any more.
+    case reachabilityChanged(NodeReachability.Status)
     /// The reader was too slow: this many events were dropped at this point.
     case missed(count: Int)
 }

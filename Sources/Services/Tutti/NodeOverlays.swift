@@ -15,6 +15,9 @@ public struct DHTSettings: Sendable {
         case server
         /// Only asks.
         case client
+        /// A server while other nodes confirm, by dialling back, that they can reach this one; a client otherwise. Under
+        /// the limits `lab`: a server.
+        case automatic
     }
 
     public var mode: Mode
@@ -25,7 +28,7 @@ public struct DHTSettings: Sendable {
     /// Whether a value is to replace another, both accepted.
     public var prefers: @Sendable (_ name: [UInt8], _ value: [UInt8], _ other: [UInt8]) -> Bool = { _, _, _ in false }
 
-    public init(mode: Mode = .server) {
+    public init(mode: Mode = .automatic) {
         self.mode = mode
     }
 }
@@ -66,7 +69,9 @@ extension NodeConfiguration {
         if let dht {
             var kademlia = KademliaConfiguration()
             kademlia.protocolPrefix = dht.prefix
-            kademlia.isServer = dht.mode == .server
+            let isAutomatic = dht.mode == .automatic
+            kademlia.isServer = dht.mode == .server || isAutomatic && limits == .lab
+            configuration.kademliaFollowsReachability = isAutomatic && limits != .lab
             kademlia.validator = KademliaValidator(accepts: dht.accepts, prefers: dht.prefers)
             if limits == .lab { kademlia.limits.requestInterval = .zero }
             configuration.kademlia = kademlia
@@ -78,6 +83,8 @@ extension NodeConfiguration {
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }
+        let hasOverlay = dht != nil || gossip != nil || mesh != nil
+        if hasOverlay, limits != .lab { configuration.autonat = AutoNATConfiguration(nonces: .system) }
         configuration.discovery = NodeDiscovery.configuration(self)
         return configuration
     }

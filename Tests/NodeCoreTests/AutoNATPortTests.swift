@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+import TuttiBase
+import TuttiIdentity
+import TuttiKademlia
+import TuttiNodeCore
+import TuttiPeers
+
+/// Whole nodes that ask each other to dial back, in virtual time.
+@Suite("AutoNAT between nodes")
+struct AutoNATPortTests {
+    private static func key(_ number: UInt64) -> KeyPair { KeyPair(seed: Bytes32(words: (number, 0, 0, 5))) }
+
+    private static func address(_ text: String) throws -> Multiaddr { try #require(Multiaddr(text)) }
+
+    private static func configure(_ configuration: inout NodeCoreConfiguration) {
+        configuration.autonat = AutoNATConfiguration(nonces: .seeded(SeededGenerator(seed: 3)))
+        configuration.kademlia = KademliaConfiguration()
+        configuration.kademliaFollowsReachability = true
+    }
+
+    private static func dial(_ link: inout VirtualLink, _ node: Int, _ other: Int) {
+        link.give(
+            node,
+            .dialRequested(
+                RequestID(UInt64(node * 100 + other + 1)), peer: link.nodes[other].key.peerID,
+                addresses: [link.nodes[other].address], deadline: link.now + .seconds(10)))
+    }
+
+    @Test("On one site each is confirmed by another and serves the DHT; a closed port doesn't", arguments: 1...5)
+    func site(seed: Int) throws {
+        var link = VirtualLink(seed: UInt64(seed), latencyMilliseconds: 1...20)
+        for number in 1...3 as ClosedRange<UInt64> { link.add(Self.key(number), configure: Self.configure) }
+        // It believes to listen at a port that isn't open.
+        link.add(
+            Self.key(4), at: try Self.address("/ip4/10.3.0.1/tcp/4001"),
+            announced: try Self.address("/ip4/10.3.0.1/tcp/9"), configure: Self.configure)
+        #expect(link.nodes.allSatisfy { !$0.core.isKademliaServer })
+        for node in 1...3 { Self.dial(&link, node, 0) }
+        link.run(until: .zero + .seconds(3))
+        for node in 0...2 {
+            #expect(link.nodes[node].core.reachability == .local)
+            #expect(link.nodes[node].core.isKademliaServer)
+        }
+        #expect(link.nodes[3].core.reachability == .nowhere)
+        #expect(!link.nodes[3].core.isKademliaServer)
+        // They learnt of each other that they serve.
+        #expect(link.nodes[1].core.kademliaTableCount >= 1)
+        #expect(link.nodes[0].core.kademliaTableCount == 2, "not the one that nobody can dial")
+    }
+
+    @Test(
+        "The connection of a dial-back is closed, and the one that was there stays the preferred one", arguments: 1...5)
+    func connections(seed: Int) {
+        var link = VirtualLink(seed: UInt64(seed), latencyMilliseconds: 1...20)
+        for number in 1...2 as ClosedRange<UInt64> { link.add(Self.key(number), configure: Self.configure) }
+        Self.dial(&link, 1, 0)
+        link.run(until: .zero + .seconds(3))
+        #expect(link.nodes[0].core.autoNATStats?.server.dialled == 1)
+        #expect(link.nodes[0].core.autoNATStats?.client.reached == 1)
+        for node in link.nodes { #expect(node.core.peers.connectionCount == 1) }
+        let changes = link.log.filter { entry in
+            if case .emit(.connectionPreferred) = entry.effect { true } else { false }
+        }
+        #expect(changes.isEmpty)
+    }
+
+    @Test("An address elsewhere is dialled only once 30 to 100 kB were paid for it, and the answer is right")
+    func elsewhere() throws {
+        var link = VirtualLink(seed: 1, latencyMilliseconds: 1...20)
+        let (server, seen, other) = (
+            try Self.address("/ip4/51.0.0.1/tcp/4001"), try Self.address("/ip4/52.0.0.1/tcp/4001"),
+            try Self.address("/ip4/53.0.0.1/tcp/4001")
+        )
+        link.add(Self.key(1), at: server, configure: Self.configure)
+        // Its announced address is the victim's.
+        link.add(Self.key(2), at: seen, announced: other, configure: Self.configure)
+        link.add(Self.key(3), at: other)
+        Self.dial(&link, 1, 0)
+        link.run(until: .zero + .seconds(30))
+        var paid = 0
+        var asked: UInt64 = 0
+        for entry in link.log {
+            switch entry.effect {
+            case .send(_, _, let bytes):
+                switch try? AutoNATMessage(bytes) {
+                case .dialDataResponse(let count) where entry.node == 1: paid += count
+                case .dialDataRequest(_, let bytes) where entry.node == 0: asked = bytes
+                default: break
+                }
+            case .dial(_, let address, _, _, _) where entry.node == 0 && address == other:
+                #expect((30_000...100_000).contains(asked))
+                #expect(paid >= Int(asked))
+            default: break
+            }
+        }
+        #expect(paid > 0)
+        let stats = link.nodes[0].core.autoNATStats?.server
+        #expect(stats?.dialledElsewhere == 1)
+        // Somebody else answered there.
+        #expect(link.nodes[1].core.peers.reachability.state(of: other) == .unreachable)
+        // It guesses that its port is open where it is seen, which is so.
+        #expect(link.nodes[1].core.peers.reachability.state(of: seen) == .reachable)
+        #expect(link.nodes[1].core.reachability == .everywhere)
+    }
+
+    @Test("One that dials outside is no server for what its own site says")
+    func behindTranslation() throws {
+        var link = VirtualLink(seed: 2, latencyMilliseconds: 1...20)
+        link.add(Self.key(1), configure: Self.configure)
+        link.add(Self.key(2), configure: Self.configure)
+        link.add(Self.key(3), at: try Self.address("/ip4/51.0.0.1/tcp/4001"), configure: Self.configure)
+        Self.dial(&link, 1, 0)
+        link.run(until: .zero + .seconds(3))
+        #expect(link.nodes[1].core.isKademliaServer)
+        Self.dial(&link, 1, 2)
+        link.run(until: .zero + .seconds(6))
+        #expect(!link.nodes[1].core.isKademliaServer)
+        #expect(link.nodes[0].core.isKademliaServer)
+        link.give(1, .disconnectRequested(link.nodes[2].key.peerID))
+        link.run(until: .zero + .seconds(9))
+        #expect(link.nodes[1].core.isKademliaServer)
+    }
+
+    @Test("An explicit mode stays, whatever others find")
+    func explicit() {
+        var link = VirtualLink(seed: 3, latencyMilliseconds: 1...20)
+        for (number, isServer) in [(1, true), (2, false)] as [(UInt64, Bool)] {
+            link.add(Self.key(number), announced: nil) { configuration in
+                Self.configure(&configuration)
+                configuration.kademlia?.isServer = isServer
+                configuration.kademliaFollowsReachability = false
+            }
+        }
+        Self.dial(&link, 1, 0)
+        link.run(until: .zero + .seconds(3))
+        #expect(link.nodes[1].core.reachability == .local)
+        #expect(link.nodes[0].core.isKademliaServer)
+        #expect(!link.nodes[1].core.isKademliaServer)
+    }
+}
