@@ -9,7 +9,7 @@ struct AutoNATClientTests {
     private static let ours = address("/ip4/44.1.2.3/tcp/4001")
     private static let local = address("/ip4/192.168.1.5/tcp/4001")
 
-    private struct Bench {
+    private final class Bench {
         var client: AutoNATClient
         var now = Instant.zero
 
@@ -19,19 +19,19 @@ struct AutoNATClientTests {
             client.handle(.candidates(candidates), at: now)
         }
 
-        mutating func add(_ peer: PeerID, remote: String, observed: String) {
+        func add(_ peer: PeerID, remote: String, observed: String) {
             client.handle(
                 .serverFound(peer, remote: address(remote), observed: Multiaddr(observed)), at: now)
         }
 
-        mutating func effects() -> [AutoNATClient.Effect] {
+        func effects() -> [AutoNATClient.Effect] {
             var all: [AutoNATClient.Effect] = []
             while let effect = client.nextEffect() { all.append(effect) }
             return all
         }
 
         /// The questions asked until then.
-        mutating func advance(_ duration: Duration) -> [(id: RequestID, peer: PeerID, addresses: [Multiaddr?], UInt64)]
+        func advance(_ duration: Duration) -> [(id: RequestID, peer: PeerID, addresses: [Multiaddr?], UInt64)]
         {
             let end = now + duration
             while let next = client.nextTimeout, next <= end {
@@ -50,14 +50,15 @@ struct AutoNATClientTests {
 
     @Test("An answer counts with the nonce, and three judges are asked, no fourth before the recheck")
     func asking() throws {
-        var bench = Bench([Self.ours])
+        let bench = Bench([Self.ours])
         for number in 1...6 as ClosedRange<UInt64> {
             bench.add(Self.peer(number), remote: "/ip4/5\(number).1.1.1/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         }
         var judged = 0
         for question in bench.advance(.seconds(1)) {
             #expect(question.addresses == [Self.ours])
-            #expect(bench.client.dialledBack(nonce: question.3))
+            let isOurs = bench.client.dialledBack(nonce: question.3)
+            #expect(isOurs)
             bench.client.handle(.received(question.id, .dialResponse(.ok, index: 0, .ok)), at: bench.now)
             judged += bench.effects().count { effect in
                 if case .judged(Self.ours, _, isReachable: true) = effect { true } else { false }
@@ -71,7 +72,7 @@ struct AutoNATClientTests {
 
     @Test("Servers in one part of the network are one judge")
     func oneGroup() {
-        var bench = Bench([Self.ours])
+        let bench = Bench([Self.ours])
         for number in 1...6 as ClosedRange<UInt64> {
             bench.add(Self.peer(number), remote: "/ip4/51.1.1.\(number)/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         }
@@ -87,15 +88,17 @@ struct AutoNATClientTests {
     @Test(
         "One that claims to have reached us without the nonce, or elsewhere, is never asked again", arguments: [0, 7])
     func liar(index: Int) {
-        var bench = Bench([Self.ours])
+        let bench = Bench([Self.ours])
         bench.add(Self.peer(1), remote: "/ip4/51.1.1.1/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         let questions = bench.advance(.seconds(1))
         #expect(questions.count == 1)
-        #expect(!bench.client.dialledBack(nonce: 12_345))
-        if index != 0, let nonce = questions.first?.3 { #expect(bench.client.dialledBack(nonce: nonce)) }
+        let isOurs = bench.client.dialledBack(nonce: 12_345)
+        #expect(!isOurs)
+        if index != 0, let nonce = questions.first?.3 { _ = bench.client.dialledBack(nonce: nonce) }
         for question in questions {
             bench.client.handle(.received(question.id, .dialResponse(.ok, index: index, .ok)), at: bench.now)
-            #expect(bench.effects() == [.abandon(question.id)])
+            let effects = bench.effects()
+            #expect(effects == [.abandon(question.id)])
         }
         #expect(bench.client.stats.liars == 1)
         #expect(bench.advance(.seconds(3_600)).isEmpty)
@@ -103,7 +106,7 @@ struct AutoNATClientTests {
 
     @Test("A local address is put to those that see us there, a global one to those outside")
     func scopes() {
-        var bench = Bench([Self.ours, Self.local])
+        let bench = Bench([Self.ours, Self.local])
         bench.add(Self.peer(1), remote: "/ip4/51.1.1.1/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         bench.add(Self.peer(2), remote: "/ip4/192.168.1.9/tcp/1", observed: "/ip4/192.168.1.5/tcp/999")
         bench.add(Self.peer(3), remote: "/ip4/192.168.2.9/tcp/1", observed: "/ip4/192.168.2.5/tcp/999")
@@ -117,7 +120,7 @@ struct AutoNATClientTests {
     func payment() throws {
         var limits = AutoNATClient.Limits()
         limits.dataBurst = 1
-        var bench = Bench([Self.ours], limits: limits)
+        let bench = Bench([Self.ours], limits: limits)
         bench.add(Self.peer(1), remote: "/ip4/51.1.1.1/tcp/1", observed: "/ip4/44.1.9.9/tcp/999")
         bench.add(Self.peer(2), remote: "/ip4/52.1.1.1/tcp/1", observed: "/ip4/44.1.9.9/tcp/999")
         bench.add(Self.peer(3), remote: "/ip4/53.1.1.1/tcp/1", observed: "/ip4/44.1.9.9/tcp/999")
@@ -136,7 +139,7 @@ struct AutoNATClientTests {
 
     @Test("When one contradicts the others, these are asked anew at once")
     func contradiction() {
-        var bench = Bench([Self.ours])
+        let bench = Bench([Self.ours])
         for number in 1...3 as ClosedRange<UInt64> {
             bench.add(Self.peer(number), remote: "/ip4/5\(number).1.1.1/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         }
@@ -153,7 +156,7 @@ struct AutoNATClientTests {
 
     @Test("A server that doesn't answer, fails or refuses is left alone for a while; one that is gone is forgotten")
     func failures() {
-        var bench = Bench([Self.ours])
+        let bench = Bench([Self.ours])
         bench.add(Self.peer(1), remote: "/ip4/51.1.1.1/tcp/1", observed: "/ip4/44.1.2.3/tcp/999")
         #expect(bench.advance(.seconds(39)).count == 1)
         #expect(bench.advance(.seconds(61)).isEmpty)
