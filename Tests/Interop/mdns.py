@@ -12,6 +12,7 @@ import os, re, shutil, signal, socket, subprocess, sys, tempfile, time
 GROUP, PORT = "224.0.0.251", 5353
 NAMES = ["tutti-mdns-%d-%s" % (os.getpid(), side) for side in "ab"]
 ADDRESSES = ["10.213.77.1", "10.213.77.2"]
+ADDRESSES6 = ["fd00:213:77::1", "fd00:213:77::2"]
 QUERY = (b"\0\0\0\0\0\1\0\0\0\0\0\0" + b"\x04_p2p\x04_udp\x05local\0" + b"\0\x0c\0\x01")
 LIMIT = 3.0
 
@@ -24,9 +25,11 @@ def make_network():
     for name in NAMES:
         run("ip", "netns", "add", name)
     run("ip", "link", "add", "tmdns-a", "netns", NAMES[0], "type", "veth", "peer", "name", "tmdns-b", "netns", NAMES[1])
-    for name, side, address in zip(NAMES, "ab", ADDRESSES):
+    for name, side, address, address6 in zip(NAMES, "ab", ADDRESSES, ADDRESSES6):
         run("ip", "-n", name, "link", "set", "lo", "up")
         run("ip", "-n", name, "address", "add", address + "/24", "dev", "tmdns-" + side)
+        # Without looking for duplicates, which would take a second.
+        run("ip", "-n", name, "address", "add", address6 + "/64", "dev", "tmdns-" + side, "nodad")
         run("ip", "-n", name, "link", "set", "tmdns-" + side, "multicast", "on", "up")
     # A veth pair carries nothing before both ends are up.
     deadline = time.monotonic() + 5
@@ -151,6 +154,34 @@ def case_find_each_other(tutti, folder):
                 took, time.monotonic() - listening)
 
 
+def find_each_other6(tutti, folder):
+    listen = "/ip6/::/tcp/0"
+    with Node(tutti, folder, "a", listen=listen) as a:
+        began = time.monotonic()
+        with Node(tutti, folder, "b", listen=listen) as b:
+            a.wait_peer(b.id, LIMIT)
+            b.wait_peer(a.id, LIMIT)
+            took = time.monotonic() - began
+            assert took < LIMIT, "%.2f s" % took
+            return "%.2f s after the second one's start" % took
+
+
+def case_ipv6_nodes(tutti, folder):
+    """On a link of both families, nodes that listen on IPv6 only."""
+    return find_each_other6(tutti, folder)
+
+
+def case_ipv6_link(tutti, folder):
+    """No IPv4 address anywhere: the group is ff02::fb."""
+    for name, side in zip(NAMES, "ab"):
+        run("ip", "-n", name, "-4", "address", "flush", "dev", "tmdns-" + side)
+    try:
+        return find_each_other6(tutti, folder)
+    finally:
+        for name, side, address in zip(NAMES, "ab", ADDRESSES):
+            run("ip", "-n", name, "address", "add", address + "/24", "dev", "tmdns-" + side)
+
+
 def case_silent(tutti, folder, *options, **more):
     listener = Listener("a")
     try:
@@ -259,7 +290,7 @@ def main():
         except (subprocess.CalledProcessError, RuntimeError) as error:
             print("SKIPPED: network namespaces can't be made here; nothing was tested: %s" % error)
             sys.exit(77)
-        for case in (case_find_each_other, case_no_mdns, case_loopback, case_flood, case_zeroconf):
+        for case in (case_find_each_other, case_ipv6_nodes, case_ipv6_link, case_no_mdns, case_loopback, case_flood, case_zeroconf):
             name = case.__name__.removeprefix("case_").replace("_", " ")
             try:
                 print("ok   %-16s %s" % (name, case(tutti, folder)), flush=True)
