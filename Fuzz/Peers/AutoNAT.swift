@@ -36,7 +36,6 @@ func fuzzAutoNATClient(_ source: inout ByteSource) {
     var last = RequestID(0)
     for _ in 0..<200 where !source.isEmpty {
         let peer = peers[source.below(peers.count)]
-        var answered = false
         switch source.byte() % 8 {
         case 0: client.handle(.candidates(addresses.filter { _ in source.bool() }), at: now)
         case 1:
@@ -53,7 +52,6 @@ func fuzzAutoNATClient(_ source: inout ByteSource) {
             now = now + .milliseconds(Int64(source.byte()) * 500)
             client.handleTimeout(at: now)
         default:
-            answered = true
             let index = Int(source.byte() % 4)
             let message: AutoNATMessage =
                 switch source.byte() % 6 {
@@ -66,6 +64,7 @@ func fuzzAutoNATClient(_ source: inout ByteSource) {
                 }
             client.handle(.received(last, message), at: now)
         }
+        var ended: (nonce: UInt64, addresses: [Multiaddr?], proven: Bool)?
         while let effect = client.nextEffect() {
             switch effect {
             case .ask(let id, _, .dialRequest(let asked, let nonce)):
@@ -77,11 +76,9 @@ func fuzzAutoNATClient(_ source: inout ByteSource) {
                 require(open[id] != nil && bytes <= limits.dataBytesMax, "a payment is for a question, and limited")
                 paid += bytes
             case .end(let id), .abandon(let id):
-                if answered, open[id]?.proven != true, case .judged(_, _, isReachable: true)? = client.nextEffect() {
-                    require(false, "success is proven by the nonce")
-                }
-                open[id] = nil
-            case .judged: break
+                ended = open.removeValue(forKey: id)
+            case .judged(_, _, let isReachable):
+                require(!isReachable || ended?.proven == true, "success is proven by the nonce")
             }
         }
         require(client.requestCount <= limits.requestsMax && open.count == client.requestCount, "questions are limited")

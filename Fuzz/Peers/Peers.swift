@@ -8,11 +8,15 @@ import TuttiTransport
 
 import struct NIOCore.ByteBuffer
 
-/// identify's messages, DNS, and all decisions about connections under any order of inputs. The first byte chooses.
+/// identify's and AutoNAT's messages, DNS, AutoNAT's client, and all decisions about connections under any order of inputs.
+/// The first byte chooses.
 @_cdecl("LLVMFuzzerTestOneInput")
 func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     var source = ByteSource(start, count)
-    switch source.byte() % 8 {
+    let choice = source.byte()
+    switch choice % 8 {
+    case _ where choice >= 248: fuzzAutoNATMessage(&source)
+    case _ where choice >= 236: fuzzAutoNATClient(&source)
     case 0: fuzzIdentify(&source)
     case 1: fuzzDNSAnswer(&source)
     case 2: fuzzDNSQuery(&source)

@@ -31,8 +31,7 @@ struct AutoNATClientTests {
         }
 
         /// The questions asked until then.
-        func advance(_ duration: Duration) -> [(id: RequestID, peer: PeerID, addresses: [Multiaddr?], UInt64)]
-        {
+        func advance(_ duration: Duration) -> [(id: RequestID, peer: PeerID, addresses: [Multiaddr?], UInt64)] {
             let end = now + duration
             while let next = client.nextTimeout, next <= end {
                 now = max(now, next)

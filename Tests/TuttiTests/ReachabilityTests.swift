@@ -27,8 +27,8 @@ struct ReachabilityTests {
         }
     }
 
-    private static func serves(_ node: Node, seenBy other: Node) async -> Bool {
-        for await event in other.events {
+    private static func serves(_ node: Node, in events: NodeEvents) async -> Bool {
+        for await event in events {
             guard case .peerIdentified(node.peerID, let profile) = event else { continue }
             if profile.protocols.contains("/ipfs/kad/1.0.0") { return true }
         }
@@ -41,8 +41,7 @@ struct ReachabilityTests {
         let second = try makeNode(.noise, InMemoryNetwork()) { $0.dht = DHTSettings() }
         try await withNode(first) { first in
             try await withNode(second) { second in
-                async let serves = Self.serves(second, seenBy: first)
-                let events = second.events
+                let (events, seen) = (second.events, first.events)
                 let entry = try await first.listenAddresses
                 let own = try await second.listenAddresses
                 try await second.dial(at: entry)
@@ -59,7 +58,7 @@ struct ReachabilityTests {
                 let address = try #require(found.addresses.first)
                 #expect(address.isReachable)
                 #expect(own.first?.description.hasPrefix(address.address.description + "/p2p/") == true)
-                #expect(await serves)
+                #expect(await Self.serves(second, in: seen))
             }
         }
     }

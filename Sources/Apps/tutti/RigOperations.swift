@@ -45,10 +45,6 @@ struct RigOperations: Sendable {
             let profile = try await node.profile(of: try Self.peer(request), deadline: Self.dialDeadline)
             return RigAnswer(
                 protocols: profile.protocols.map(\.name), agent: profile.agent, proto_version: profile.protocolVersion)
-        case "peers": return RigAnswer(peers: node.peers.map { "\($0)" })
-        case "reachability":
-            let found = try await node.reachability
-            return RigAnswer(value: found.status.rawValue, addrs: found.addresses.map { "\($0.address)" })
         case "echo": return try await echo(request)
         case "streams": return try await streams(request)
         case "cycle": return try await cycle(request)

@@ -2,7 +2,7 @@
 import Foundation
 import Tutti
 
-/// What a rig asks of the DHT and of topics.
+/// What a rig asks of the DHT, of topics and of the neighbourhood.
 struct RigOverlays: Sendable {
     private typealias Refusal = RigOperations.Refusal
     private static let deadline = Duration.seconds(60)
@@ -46,6 +46,10 @@ struct RigOverlays: Sendable {
             try await node.gossip.publish(
                 ByteBuffer(bytes: try bytes(request.data, "data")), to: try topic(request))
             return RigAnswer()
+        case "peers": return RigAnswer(peers: node.peers.map { "\($0)" })
+        case "reachability":
+            let found = try await node.reachability
+            return RigAnswer(value: found.status.rawValue, addrs: found.addresses.map { "\($0.address)" })
         default: throw Refusal(description: "unsupported")
         }
     }

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+import TuttiBase
+import TuttiGossip
+import TuttiIdentity
+import TuttiMembership
+import TuttiNodeCore
+import TuttiPeers
+
+/// Peers that others name become discovery's candidates.
+@Suite("Peer exchange")
+struct ExchangeTests {
+    private static let count = 20
+
+    /// All dial node 0; the last one has discovery and nobody to walk to.
+    private static func star(_ configure: (KeyPair, inout NodeCoreConfiguration) -> Void) -> VirtualLink {
+        var link = VirtualLink(seed: 6, latencyMilliseconds: 1...20)
+        for number in 0..<count {
+            let key = KeyPair(seed: Bytes32(words: (UInt64(700 + number), 0, 0, 4)))
+            link.add(key) { configuration in
+                configure(key, &configuration)
+                if number == count - 1 { configuration.discovery = DiscoveryConfiguration() }
+            }
+        }
+        for node in 1..<count {
+            link.give(
+                node,
+                .dialRequested(
+                    RequestID(UInt64(node)), peer: link.nodes[0].key.peerID, addresses: [link.nodes[0].address],
+                    deadline: link.now + .seconds(10)))
+        }
+        link.run(until: .zero + .seconds(2))
+        return link
+    }
+
+    @Test("Those that gossip's PRUNE names are dialled by discovery's choice")
+    func gossip() {
+        var link = Self.star { key, configuration in
+            configuration.gossip = GossipConfiguration(identity: key)
+            configuration.gossip?.score.acceptPXThreshold = 0
+        }
+        for node in 0..<Self.count { link.give(node, .gossip(.subscribe("news"))) }
+        link.run(until: .zero + .seconds(60))
+        Self.expectDialled(link)
+    }
+
+    @Test("Those that the mesh's shuffles name are dialled by discovery's choice")
+    func mesh() {
+        var link = Self.star { _, configuration in configuration.membership = MembershipConfiguration() }
+        let entry = link.nodes[0].key.peerID
+        for node in 1..<Self.count { link.give(node, .membership(.join(entry))) }
+        link.run(until: .zero + .seconds(60))
+        Self.expectDialled(link)
+    }
+
+    private static func expectDialled(_ link: VirtualLink) {
+        let last = link.nodes[count - 1].core
+        #expect(last.discoveryStats.dials >= 1)
+        #expect(last.discoveryStats.walks >= 1)
+        #expect(last.peers.connectedPeers.count >= 4)
+        // Without discovery nobody chooses: the mesh dials its neighbours alone.
+        #expect(link.nodes[1].core.discoveryStats.dials == 0)
+    }
+}
