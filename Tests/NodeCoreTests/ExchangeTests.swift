@@ -12,14 +12,14 @@ import TuttiPeers
 struct ExchangeTests {
     private static let count = 20
 
-    /// All dial node 0; the last one has discovery and nobody to walk to.
+    /// All dial node 0 and no other; each has discovery and no table to walk in, so that whom it dials somebody named.
     private static func star(_ configure: (KeyPair, inout NodeCoreConfiguration) -> Void) -> VirtualLink {
         var link = VirtualLink(seed: 6, latencyMilliseconds: 1...20)
         for number in 0..<count {
             let key = KeyPair(seed: Bytes32(words: (UInt64(700 + number), 0, 0, 4)))
             link.add(key) { configuration in
                 configure(key, &configuration)
-                if number == count - 1 { configuration.discovery = DiscoveryConfiguration() }
+                configuration.discovery = DiscoveryConfiguration()
             }
         }
         for node in 1..<count {
@@ -54,11 +54,9 @@ struct ExchangeTests {
     }
 
     private static func expectDialled(_ link: VirtualLink) {
-        let last = link.nodes[count - 1].core
-        #expect(last.discoveryStats.dials >= 1)
-        #expect(last.discoveryStats.walks >= 1)
-        #expect(last.peers.connectedPeers.count >= 4)
-        // Without discovery nobody chooses: the mesh dials its neighbours alone.
-        #expect(link.nodes[1].core.discoveryStats.dials == 0)
+        let stats = link.nodes.map(\.core.discoveryStats)
+        #expect(stats.count { $0.dials >= 1 } >= count / 4)
+        let connected = link.nodes.dropFirst().map { $0.core.peers.connectedPeers.count }
+        #expect(connected.count { $0 >= 4 } >= count / 4)
     }
 }
