@@ -44,7 +44,9 @@ func fuzzAutoNATClient(_ source: inout ByteSource) {
                     peer, remote: addresses[source.below(addresses.count)],
                     observed: addresses[source.below(addresses.count)]), at: now)
         case 2: client.handle(.serverLost(peer), at: now)
-        case 3: client.handle(.failed(last), at: now)
+        case 3:
+            open[last] = nil
+            client.handle(.failed(last), at: now)
         case 4:
             if let nonce = open[last]?.nonce, client.dialledBack(nonce: nonce) { open[last]?.proven = true }
             require(!client.dialledBack(nonce: 0), "no nonce that wasn't sent")
