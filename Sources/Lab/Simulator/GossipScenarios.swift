@@ -100,7 +100,7 @@ struct GossipLab: ~Copyable {
         result.add("copies sent per delivery", sent / deliveries)
         result.add("duplicates per delivery", duplicates / deliveries)
         result.add("mesh peers, median", Double(mesh.percentile(partsPerThousand: 500)))
-        result.add("honest share of meshes", honestShareOfMesh())
+        result.add("honest share of meshes at the end", honestShareOfMesh())
         result.add(latency: latency, of: "deliveries")
     }
 }
