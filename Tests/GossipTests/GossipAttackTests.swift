@@ -144,6 +144,49 @@ import struct NIOCore.ByteBuffer
         #expect(bench.receive(2) { $0.iwant = [MessageID.ofOrigin(rejected) ?? id] }.isEmpty)
     }
 
+    @Test("a copy that was pushed counts among those served, even when the peer has left the mesh since")
+    func pushedCopy() throws {
+        for isLeaving in [false, true] {
+            var bench = Bench(peers: 2)
+            _ = bench.receive(2) { rpc in
+                rpc.subscriptions = [("news", true)]
+                rpc.graft = ["news"]
+            }
+            let message = Self.message(7, 1)
+            let id = try #require(MessageID.ofOrigin(message))
+            var copies = Self.sent(bench.deliver(1, message), to: 2).reduce(0) { $0 + $1.messages.count }
+            #expect(copies == 1)
+            if isLeaving { _ = bench.receive(2) { $0.prune = [.init(topic: "news", backoffSeconds: 60)] } }
+            for _ in 0..<10 {
+                copies += Self.sent(bench.receive(2) { $0.iwant = [id] }, to: 2).reduce(0) { $0 + $1.messages.count }
+            }
+            #expect(copies == 3)
+        }
+    }
+
+    @Test("what a heartbeat grafts takes no mesh beyond dHigh")
+    func heartbeatGrafts() {
+        var bench = Bench(peers: 12)
+        for peer in 1...12 as ClosedRange<UInt32> {
+            _ = bench.receive(peer) { rpc in
+                rpc.subscriptions = [("news", true)]
+                rpc.graft = ["news"]
+            }
+        }
+        #expect(bench.core.meshPeers(of: "news").count == 12)
+        for peer in 13...16 as ClosedRange<UInt32> {
+            bench.core.handle(
+                .peerConnected(PeerIndex(peer), .v1_2, .outbound, group: .none, author: [UInt8(peer)]), at: bench.now)
+            _ = bench.receive(peer) { $0.subscriptions = [("news", true)] }
+        }
+        for _ in 0..<3 {
+            bench.wait(.seconds(1))
+            let mesh = bench.core.meshPeers(of: "news")
+            #expect(mesh.count <= 12)
+            #expect(mesh.count { $0.value > 12 } >= 2, "peers that we dialled have their places")
+        }
+    }
+
     @Test("grafts within a backoff are refused and soon cost the connection; backoffs are kept by us too")
     func graftFlood() {
         var bench = Bench()

@@ -213,4 +213,66 @@ import TuttiMembership
         #expect(!network.events.contains { $0.event == .stateChanged(PeerIndex(9), .dead) })
         #expect(network.cores[2].neighbours.contains(PeerIndex(9)))
     }
+
+    /// Acks of the core to a probe that carries this.
+    private static func acks(_ core: inout MembershipCore, _ news: MemberUpdate, at now: Instant) -> [MemberUpdate] {
+        core.handle(.received(PeerIndex(1), .probe(sequence: 7, [news])), at: now)
+        var told: [MemberUpdate] = []
+        while let effect = core.nextEffect() {
+            if case .send(_, .ack(_, let updates)) = effect { told += updates }
+        }
+        return told
+    }
+
+    @Test("Whoever has not heard of a refutation is told again, however long ago it was")
+    func staleSuspicion() {
+        let own = PeerIndex(3)
+        var core = MembershipCore(own: own, configuration: Self.swim(8, .lifeguard), seed: 9, at: .zero)
+        let suspicion = MemberUpdate(peer: own, incarnation: 0, state: .suspect, accuser: PeerIndex(1))
+        let refutation = MemberUpdate(peer: own, incarnation: 1, state: .alive)
+        #expect(Self.acks(&core, suspicion, at: .zero).contains(refutation))
+        // Of no interest to us, until the refutation has been passed on often enough.
+        let other = MemberUpdate(peer: PeerIndex(5), incarnation: 0, state: .alive)
+        for _ in 0..<100 { _ = Self.acks(&core, other, at: .zero) }
+        #expect(Self.acks(&core, other, at: .zero).isEmpty)
+        #expect(Self.acks(&core, suspicion, at: .zero) == [refutation])
+        #expect(core.stats.refutations == 1)
+    }
+
+    /// One core with one neighbour, run for a while. The neighbour is talked dead at once; it answers probes or not.
+    private static func neighbour(
+        isAnswering: Bool, for duration: Duration
+    ) -> (states: [MemberUpdate.State], last: MemberUpdate.State?) {
+        let peer = PeerIndex(1)
+        var core = MembershipCore(own: PeerIndex(3), configuration: .lab, seed: 9, at: .zero)
+        core.handle(.peerConnected(peer, group: .none), at: .zero)
+        core.handle(.received(peer, .join), at: .zero)
+        let death = MemberUpdate(peer: peer, incarnation: 4, state: .dead, accuser: PeerIndex(2))
+        core.handle(.received(PeerIndex(2), .updates([death])), at: .zero)
+        var states: [MemberUpdate.State] = []
+        while let now = core.nextTimeout, now < .zero + duration {
+            core.handleTimeout(at: now)
+            while let effect = core.nextEffect() {
+                switch effect {
+                case .send(peer, .probe(let sequence, _)) where isAnswering:
+                    core.handle(.received(peer, .ack(sequence: sequence, [])), at: now)
+                case .emit(.stateChanged(peer, let state)): states.append(state)
+                default: continue
+                }
+            }
+        }
+        return (states, core.state(of: peer))
+    }
+
+    @Test("A neighbour that answers is not talked dead, one that does not is dead and later forgotten")
+    func talkedDead() {
+        let answering = Self.neighbour(isAnswering: true, for: .seconds(1_000))
+        #expect(answering.states == [.suspect, .alive])
+        #expect(answering.last == .alive)
+        let silent = Self.neighbour(isAnswering: false, for: .seconds(300))
+        #expect(silent.states == [.suspect, .dead])
+        #expect(silent.last == .dead)
+        // Nobody is left to be probed, and the tombstone goes nevertheless.
+        #expect(Self.neighbour(isAnswering: false, for: .seconds(1_000)).last == nil)
+    }
 }

@@ -102,7 +102,9 @@ extension GossipCore {
                 place = known
             } else {
                 place = cache[number].holders.count
-                cache[number].holders.append(GossipRecord.Holder(peer: index, hasDelivered: false))
+                let served: UInt8 = isPushed(cache[number], to: slot) ? 1 : 0
+                cache[number].holders.append(
+                    GossipRecord.Holder(peer: index, hasDelivered: false, served: served))
             }
             guard Int(cache[number].holders[place].served) < mesh.gossipRetransmission,
                 !peers[slot].unwanted.contains(where: { $0.digest == digest })
@@ -114,6 +116,14 @@ extension GossipCore {
             stats.messagesSent &+= 1
             enqueue(slot, bytes: message.byteCount + 6) { $0.messages.append(message) }
         }
+    }
+
+    /// Whether the message may have gone to the peer when it came: that copy counts among those served.
+    private func isPushed(_ record: GossipRecord, to slot: Int) -> Bool {
+        if record.from == nil, mesh.floodPublish { return true }
+        guard let place = peers[slot].place(of: record.topic) else { return false }
+        let entry = peers[slot].topics[place]
+        return entry.meshSince != nil || entry.meshLeftAt.map { $0 >= record.validatedAt } ?? false
     }
 
     /// Tells the mesh at once, before the verdict, that a large message need not be sent to us again.
@@ -238,6 +248,7 @@ extension GossipCore {
         let missing = missingDeliveries(peers[slot].topics[place], topics[number].settings.score, at: now)
         peers[slot].topics[place].meshFailures += missing * missing
         peers[slot].topics[place].meshSince = nil
+        peers[slot].topics[place].meshLeftAt = now
         topics[number].mesh.removeAll { $0 == slot }
     }
 

@@ -99,15 +99,22 @@ extension GossipCore {
             let missing = mesh.d - topics[number].mesh.count
             for slot in candidates(number, at: now).prefix(missing) { graft(slot, number, at: now) }
         }
-        if topics[number].mesh.count > mesh.dHigh { shrinkMesh(number, at: now) }
-        if topics[number].mesh.count >= mesh.dLow {
-            let outbound = topics[number].mesh.count(where: { peers[$0].isOutbound })
-            if outbound < mesh.dOut {
-                let more = candidates(number, at: now).filter { peers[$0].isOutbound }
-                for slot in more.prefix(mesh.dOut - outbound) { graft(slot, number, at: now) }
-            }
-        }
+        makeRoom(for: 0, number, at: now)
+        if topics[number].mesh.count >= mesh.dLow { graftOutbound(number, at: now) }
         if isOpportunistic, topics[number].mesh.count > 1 { graftBetter(number, at: now) }
+    }
+
+    /// So that what a heartbeat grafts does not take a mesh beyond dHigh.
+    private mutating func makeRoom(for count: Int, _ number: Int, at now: Instant) {
+        if topics[number].mesh.count + count > mesh.dHigh { shrinkMesh(number, at: now) }
+    }
+
+    private mutating func graftOutbound(_ number: Int, at now: Instant) {
+        func missing() -> Int { mesh.dOut - topics[number].mesh.count(where: { peers[$0].isOutbound }) }
+        guard missing() > 0 else { return }
+        let more = candidates(number, at: now).filter { peers[$0].isOutbound }
+        makeRoom(for: min(missing(), more.count), number, at: now)
+        for slot in more.prefix(max(0, missing())) { graft(slot, number, at: now) }
     }
 
     /// Keeps the best by score, of the rest some at random, and among all of these enough that we dialled.
@@ -146,6 +153,7 @@ extension GossipCore {
         let median = scores[scores.count / 2]
         guard median < configuration.score.opportunisticGraftThreshold else { return }
         let better = candidates(number, at: now).filter { peers[$0].score > median }
+        makeRoom(for: min(mesh.opportunisticGraftPeers, better.count), number, at: now)
         for slot in better.prefix(mesh.opportunisticGraftPeers) {
             stats.opportunisticGrafts &+= 1
             graft(slot, number, at: now)

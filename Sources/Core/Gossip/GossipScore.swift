@@ -97,17 +97,18 @@ extension GossipCore {
         guard steps > 0 else { return }
         decayedAt = decayedAt + .nanoseconds(steps * interval)
         let zero = configuration.score.decayToZero
-        let behaviour = power(configuration.score.behaviourDecay, steps)
+        let behaviour = Self.power(configuration.score.behaviourDecay, steps)
         for slot in peers.connected {
-            peers[slot].behaviour = decayed(peers[slot].behaviour, behaviour, zero)
+            peers[slot].behaviour = Self.decayed(peers[slot].behaviour, behaviour, zero)
             for place in peers[slot].topics.indices {
                 let parameters = topics[peers[slot].topics[place].topic].settings.score
-                decay(&peers[slot].topics[place], parameters, steps, zero)
+                Self.decay(&peers[slot].topics[place], parameters, steps, zero)
             }
         }
     }
 
-    private func decay(
+    /// Static: a method would read the whole core while a part of it is changed, and so copy it.
+    private static func decay(
         _ entry: inout PeerTopic, _ parameters: GossipTopicScoreParameters, _ steps: Int64, _ zero: Double
     ) {
         if entry.firstDeliveries > 0 {
@@ -125,13 +126,13 @@ extension GossipCore {
         }
     }
 
-    private func decayed(_ value: Double, _ factor: Double, _ zero: Double) -> Double {
+    private static func decayed(_ value: Double, _ factor: Double, _ zero: Double) -> Double {
         let value = value * factor
         return value < zero ? 0 : value
     }
 
     /// By multiplication only: `pow` differs between machines.
-    private func power(_ base: Double, _ exponent: Int64) -> Double {
+    private static func power(_ base: Double, _ exponent: Int64) -> Double {
         guard exponent > 1 else { return base }
         var (result, square, rest) = (1.0, base, exponent)
         while rest > 0 {

@@ -7,6 +7,7 @@ struct PeerTopic: Sendable {
     var isSubscribed = false
     /// When it joined our mesh; nil: it is not in it.
     var meshSince: Instant?
+    var meshLeftAt: Instant?
     var firstDeliveries = 0.0
     var meshDeliveries = 0.0
     var meshFailures = 0.0

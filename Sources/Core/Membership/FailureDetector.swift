@@ -167,6 +167,7 @@ struct FailureDetector: Sendable {
         probes.remove(at: place)
         changeAwareness(by: -1)
         guard configuration.scope == .neighbours else { return }
+        clear(probe.peer, &links, at: now)
         if probe.peer == peer {
             if let path = pathsDown.firstIndex(where: { $0.peer == peer }) {
                 pathsDown.remove(at: path)
@@ -177,6 +178,15 @@ struct FailureDetector: Sendable {
         } else {
             pathIsDown(probe.peer, via: peer, &links)
         }
+    }
+
+    /// It has answered us: what others say of a neighbour does not outweigh that.
+    private mutating func clear(_ peer: PeerIndex, _ links: inout MembershipLinks, at now: Instant) {
+        guard let known = members.member(peer), known.state == .suspect else { return }
+        members.set(
+            peer, MemberTable.Member(state: .alive, incarnation: known.incarnation), tombstoneUntil: .distantFuture)
+        suspicions.remove(peer)
+        links.emit(.stateChanged(peer, .alive))
     }
 
     private mutating func pathIsDown(_ peer: PeerIndex, via helper: PeerIndex, _ links: inout MembershipLinks) {
@@ -253,7 +263,11 @@ struct FailureDetector: Sendable {
         guard !hasLeft else { return }
         switch update.state {
         case .alive: guard update.incarnation > incarnation else { return }
-        case .suspect, .dead, .left: guard update.incarnation >= incarnation else { return }
+        case .suspect, .dead, .left:
+            // Refuted before, but the teller has not heard: what it is answered with says so.
+            guard update.incarnation >= incarnation else {
+                return queue(MemberUpdate(peer: links.own, incarnation: incarnation, state: .alive), at: now)
+            }
         }
         let (limit, isOver) = incarnation.addingReportingOverflow(limits.incarnationJumpMax)
         guard isOver || update.incarnation <= limit else { return links.stats.ignored &+= 1 }
@@ -353,7 +367,7 @@ struct FailureDetector: Sendable {
     var nextTimeout: Instant? {
         guard configuration.isOn, !hasLeft else { return nil }
         var next = Instant.distantFuture
-        if let tickAt { next = min(next, tickAt) }
+        if let due = tickAt ?? members.nextExpiry { next = min(next, due) }
         if let gossipAt { next = min(next, gossipAt) }
         if let suspicion = suspicions.next { next = min(next, suspicion) }
         if let relay = relays.next { next = min(next, relay) }
@@ -363,6 +377,7 @@ struct FailureDetector: Sendable {
 
     mutating func handleTimeout(_ links: inout MembershipLinks, at now: Instant) {
         guard configuration.isOn, !hasLeft else { return }
+        members.expire(at: now)
         relays.handleTimeout(&links, at: now)
         for probe in probes where probe.deadline <= now {
             if probe.isIndirect { failed(probe, &links, at: now) } else { becomeIndirect(probe.peer, &links, at: now) }
@@ -376,7 +391,6 @@ struct FailureDetector: Sendable {
     }
 
     private mutating func tick(_ links: inout MembershipLinks, at now: Instant) {
-        members.expire(at: now)
         tickAt = nil
         guard let peer = members.next(excluding: links.own, &links.generator) else { return }
         arm(&links, at: now)

@@ -84,6 +84,9 @@ struct MemberTable: Sendable {
         }
     }
 
+    /// When the next of those is forgotten.
+    var nextExpiry: Instant? { tombstones.first?.until }
+
     /// Forgets members that are gone for long. Those of the dense range stay: they have a place for good.
     mutating func expire(at now: Instant) {
         while let first = tombstones.first, first.until <= now {

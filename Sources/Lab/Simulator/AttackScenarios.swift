@@ -76,7 +76,7 @@ package struct AttackRow: Sendable {
             full: ["attackers": 1_000, "rate": 100], without: ["scoring": 0]),
         AttackRow(
             "20-takeover", "silent takeover of meshes", "sybils",
-            small: ["nodes": 60, "sybils": 240, "seconds": 200, "messages": 70],
+            small: ["nodes": 60, "sybils": 240, "seconds": 300, "messages": 100],
             full: ["nodes": 1_000, "sybils": 4_000, "seconds": 600, "messages": 200], without: ["scoring": 0]),
         AttackRow(
             "21", "duplicates and replays", "attack-21-replays", small: [:],

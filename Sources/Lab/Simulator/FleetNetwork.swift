@@ -188,9 +188,11 @@ extension Fleet {
         case .released(let peer):
             if cells[place].isAlive, linkPlace(place, with: peer) == nil { tell(.down, place, with: peer) }
         case .reset(let by):
-            guard let index = linkPlace(place, with: by), links[place][index].life != cells[Int(by)].life else {
-                return
-            }
+            // Unless there is a new link by now.
+            guard let index = linkPlace(place, with: by),
+                links[place][index].life != cells[Int(by)].life
+                    || !hasLink(Int(by), with: UInt32(place), life: cells[place].life)
+            else { return }
             links[place].remove(at: index)
             if cells[place].isAlive { tell(.down, place, with: by) }
         case .timer, .message, .command, .churn: break

@@ -2,7 +2,8 @@
 import TuttiBase
 import TuttiGossip
 
-/// A topic under faults. Every second a message is published, every ten seconds peers dial again whom they have lost.
+/// A topic under faults, with some peers that flood it. Every second a message is published, every ten seconds peers
+/// dial again whom they have lost.
 struct GossipFaultRun: ~Copyable {
     struct Message {
         /// The life in which each peer got it, zero: not.
@@ -14,15 +15,19 @@ struct GossipFaultRun: ~Copyable {
     private(set) var messages: [Message] = []
     private(set) var repeated = 0
     private(set) var broken = 0
+    /// The peers from this number on flood.
+    private let nodes: Int
     private var pairs: [(PeerIndex, PeerIndex)] = []
     private var draws: DrawStream
     private var nextPublish = Instant.zero + .seconds(3)
     private var nextDial = Instant.zero + .seconds(10)
     private var isHealed = false
 
-    init(_ course: FaultCourse, _ world: GossipWorld) {
+    init(_ course: FaultCourse, _ world: GossipWorld, floodingCount: Int) {
         draws = DrawStream(seed: course.seed, .traffic)
-        fleet = Fleet(count: course.nodes, world: world, network: course.network, seed: course.seed, usesLinks: true)
+        nodes = course.nodes
+        let count = nodes + floodingCount
+        fleet = Fleet(count: count, world: world, network: course.network, seed: course.seed, usesLinks: true)
         var placement = DrawStream(seed: course.seed, .placement)
         for place in 0..<course.nodes {
             // A ring, so that the graph is connected, and chords.
@@ -32,8 +37,13 @@ struct GossipFaultRun: ~Copyable {
                 if Int(other.value) != place { pairs.append((PeerIndex(UInt32(place)), other)) }
             }
         }
+        for place in nodes..<count {
+            for _ in 0..<8 {
+                pairs.append((PeerIndex(UInt32(place)), PeerIndex(UInt32(placement.below(UInt64(nodes))))))
+            }
+        }
         dial()
-        for place in 0..<course.nodes { fleet.schedule(.subscribe, for: PeerIndex(UInt32(place)), at: .zero) }
+        for place in 0..<count { fleet.schedule(.subscribe, for: PeerIndex(UInt32(place)), at: .zero) }
     }
 
     mutating func heal() {
@@ -58,11 +68,11 @@ struct GossipFaultRun: ~Copyable {
     }
 
     mutating func publish() {
-        var author = PeerIndex(UInt32(draws.below(UInt64(fleet.count))))
-        for _ in 0..<64 where !fleet.isAlive(author) { author = PeerIndex(UInt32(draws.below(UInt64(fleet.count)))) }
-        var expected = (0..<fleet.count).map { fleet.isAlive(PeerIndex(UInt32($0))) }
+        var author = PeerIndex(UInt32(draws.below(UInt64(nodes))))
+        for _ in 0..<64 where !fleet.isAlive(author) { author = PeerIndex(UInt32(draws.below(UInt64(nodes)))) }
+        var expected = (0..<nodes).map { fleet.isAlive(PeerIndex(UInt32($0))) }
         expected[Int(author.value)] = false
-        messages.append(Message(lives: Array(repeating: 0, count: fleet.count), expected: expected))
+        messages.append(Message(lives: Array(repeating: 0, count: nodes), expected: expected))
         fleet.schedule(.publish(UInt32(messages.count - 1), bytes: 256), for: author, at: fleet.now)
     }
 
@@ -77,6 +87,17 @@ struct GossipFaultRun: ~Copyable {
         return due == 0 ? 0 : Double(done) / Double(due)
     }
 
+    /// Meshes with too few peers, and peers in meshes that flood.
+    func meshes() -> (small: Int, flooding: Int) {
+        var (small, flooding) = (0, 0)
+        for place in 0..<nodes where fleet.isAlive(PeerIndex(UInt32(place))) {
+            let peers = fleet.peers[place].core.meshPeers(of: fleet.world.topic)
+            if peers.count < fleet.world.configuration.mesh.dLow { small += 1 }
+            flooding += peers.count { Int($0.value) >= nodes }
+        }
+        return (small, flooding)
+    }
+
     private mutating func dial() {
         for (a, b) in pairs where fleet.isAlive(a) && fleet.isAlive(b) { fleet.link(a, b) }
     }
@@ -85,6 +106,7 @@ struct GossipFaultRun: ~Copyable {
         for (_, peer, report) in fleet.takeReports() {
             guard case .delivered(let number) = report, messages.indices.contains(Int(number)) else { continue }
             let place = Int(peer.value)
+            guard place < nodes else { continue }
             let life = UInt32(fleet.cells[place].life) + 1
             if messages[Int(number)].lives[place] == life { repeated += 1 }
             messages[Int(number)].lives[place] = life
@@ -94,7 +116,7 @@ struct GossipFaultRun: ~Copyable {
     /// Between two heartbeats peers that we dialled may join a full mesh.
     private mutating func inspect() {
         let mesh = fleet.world.configuration.mesh
-        for place in 0..<fleet.count where fleet.isAlive(PeerIndex(UInt32(place))) {
+        for place in 0..<nodes where fleet.isAlive(PeerIndex(UInt32(place))) {
             let peers = fleet.peers[place].core.meshPeers(of: fleet.world.topic)
             if peers.contains(PeerIndex(UInt32(place))) || peers.count > 2 * mesh.dHigh
                 || Set(peers).count != peers.count

@@ -136,6 +136,20 @@ struct KademliaLab: ~Copyable {
         }
     }
 
+    /// Of the `count` peers nearest to each who lives, the share that its table names.
+    func nearestNamed(count: Int) -> Double {
+        let living = (0..<UInt32(honest)).map { PeerIndex($0) }.filter { fleet.isAlive($0) }
+        var (due, named) = (0, 0)
+        for peer in living {
+            let table = Set(fleet.peers[Int(peer.value)].core.snapshot())
+            let near = everybody.closest(to: fleet.world.keys.key(of: peer), count: honest)
+                .filter { $0 != peer && fleet.isAlive($0) }.prefix(count)
+            due += near.count
+            named += near.count { table.contains($0) }
+        }
+        return due == 0 ? 1 : Double(named) / Double(due)
+    }
+
     /// Whether the nearest of all who live and answer is among those found.
     private func isNearestNamed(_ lookup: Lookup, _ closest: [PeerIndex]) -> Bool {
         var count = 16

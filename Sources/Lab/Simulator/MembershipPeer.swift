@@ -10,8 +10,6 @@ package struct MembershipWorld: Sendable {
     package var contact = PeerIndex(0)
     /// Peers that have what searches look for.
     package var holders: Set<PeerIndex> = []
-    /// Off: a planted fault. Nobody hears what is said of itself, so nobody can refute it.
-    package var isRefutationOn = true
 
     package init(configuration: MembershipConfiguration) { self.configuration = configuration }
 }
@@ -61,9 +59,6 @@ package struct MembershipPeer: SimulatedCore {
     package mutating func receive(
         _ message: consuming MembershipMessage, from peer: PeerIndex, world: MembershipWorld, at now: Instant
     ) {
-        guard world.isRefutationOn else {
-            return core.handle(.received(peer, message.withoutUpdates(of: own)), at: now)
-        }
         core.handle(.received(peer, message), at: now)
     }
 
@@ -150,17 +145,4 @@ package struct MembershipPeer: SimulatedCore {
     }
 
     package static func isAnswer(_ message: borrowing MembershipMessage) -> Bool { true }
-}
-
-extension MembershipMessage {
-    fileprivate func withoutUpdates(of peer: PeerIndex) -> MembershipMessage {
-        switch self {
-        case .probe(let sequence, let updates): .probe(sequence: sequence, updates.filter { $0.peer != peer })
-        case .ack(let sequence, let updates): .ack(sequence: sequence, updates.filter { $0.peer != peer })
-        case .indirectProbe(let sequence, let other, let updates):
-            .indirectProbe(sequence: sequence, other, updates.filter { $0.peer != peer })
-        case .updates(let updates): .updates(updates.filter { $0.peer != peer })
-        default: self
-        }
-    }
 }
