@@ -192,13 +192,13 @@ struct NeighbourViews: Sendable {
         let unsettled = unsettledNewcomer(at: now)
         let others = active.filter { $0 != peer && $0 != unsettled }
         if isRoomInGroup(of: peer, links) {
-            if let unsettled, unsettled != peer, active.count >= configuration.activeMax { drop(unsettled, &links) }
+            if let unsettled, unsettled != peer { drop(unsettled, &links) }
             take(peer, &links, at: now)
             newcomer = Newcomer(peer: peer, until: now + configuration.settleTime)
         } else {
             refuse(peer, &links)
         }
-        for other in others.isEmpty ? active.filter({ $0 != peer }) : others {
+        for other in others {
             links.send(.forwardJoin(peer, timeToLive: configuration.activeWalkLength), to: other)
         }
     }
@@ -221,7 +221,7 @@ struct NeighbourViews: Sendable {
 
     private func unsettledNewcomer(at now: Instant) -> PeerIndex? {
         guard let newcomer, now < newcomer.until, isActive(newcomer.peer) else { return nil }
-        return newcomer.peer
+        return active.count >= configuration.activeMax ? newcomer.peer : nil
     }
 
     /// The end of a join's walk: a place is made and the newcomer asked to be our neighbour.

@@ -154,8 +154,8 @@ enum DetectionScenarios {
         var draws = DrawStream(seed: settings.seed, .faults)
         var due = slow.map { _ in Int64(5_000 + draws.below(10_000)) }
         var crashes: [(PeerIndex, Instant)] = []
-        // One in 20 s, and a quarter of the members at most.
-        let crashSteps = max(80, settings["seconds"] * 16 / settings.nodes)
+        // One in 10 s, and a quarter of the members at most.
+        let crashSteps = max(40, settings["seconds"] * 16 / settings.nodes)
         for step in 0..<(settings["seconds"] * 4) {
             let now = Int64(step) * 250
             lab.run(until: .zero + .milliseconds(now))
@@ -256,11 +256,16 @@ enum DetectionScenarios {
                 nodes: settings.nodes, world: MembershipWorld(configuration: configuration),
                 seed: settings.seed &+ UInt64(number) &* 104_729, network: network)
             lab.keepsEvents = true
-            lab.join(interval: .milliseconds(50), settle: .seconds(120), ScenarioProgress.none)
+            lab.join(interval: .seconds(1), settle: .seconds(120), ScenarioProgress.none)
             var draws = DrawStream(seed: settings.seed &+ UInt64(number), .faults)
             lab.run(until: lab.fleet.now + .milliseconds(Int64(draws.below(30_000))))
             let a = UInt32(draws.below(UInt64(settings.nodes)))
-            let b = (a + 1 + UInt32(draws.below(UInt64(settings.nodes - 1)))) % UInt32(settings.nodes)
+            let others = lab.fleet.peers[Int(a)].core.neighbours
+            guard !others.isEmpty else {
+                unavoided += 1
+                continue
+            }
+            let b = others[Int(draws.below(UInt64(others.count)))].value
             lab.fleet.cutPath = (a, b)
             let (begin, seen) = (lab.fleet.now, lab.events.count)
             lab.run(until: begin + .seconds(60))

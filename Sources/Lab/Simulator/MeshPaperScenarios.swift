@@ -34,7 +34,15 @@ enum MeshPaperScenarios {
             }
             lab.run(until: lab.fleet.now + .milliseconds(1))
         }
-        lab.fleet.apply(.massDeparture(UInt32(settings["failures"]) * 10_000, isSilent: false))
+        // Exactly so many: near the threshold of a graph one in a hundred more or less shows.
+        var left = settings.nodes * settings["failures"] / 100
+        var draws = DrawStream(seed: settings.seed, .faults)
+        while left > 0 {
+            let victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
+            guard lab.fleet.isAlive(victim) else { continue }
+            lab.fleet.apply(.crash(victim, isSilent: false))
+            left -= 1
+        }
     }
 
     // MARK: HyParView
