@@ -96,6 +96,57 @@ import TuttiMembership
         #expect(asked.count == 5 && Set(asked).count == 5)
     }
 
+    @Test("A node with few neighbours that everybody else refuses insists once at each shuffle but the first")
+    func insists() {
+        var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)
+        core.handle(.peersFound((1...8).map { PeerIndex($0) }), at: .zero)
+        var now = Instant.zero
+        var insistedCount = 0
+        while core.stats.shufflesSent < 4 {
+            while let effect = core.nextEffect() {
+                switch effect {
+                case .connect(let peer): core.handle(.peerConnected(peer, group: .none), at: now)
+                case .send(let peer, .neighbour(let isHighPriority)):
+                    if isHighPriority, now > .zero { insistedCount += 1 }
+                    core.handle(.received(peer, .neighbourAnswer(isAccepted: peer == PeerIndex(1))), at: now)
+                default: break
+                }
+            }
+            #expect(core.neighbours == [PeerIndex(1)])
+            guard let next = core.nextTimeout else { break }
+            now = next
+            core.handleTimeout(at: now)
+        }
+        while let effect = core.nextEffect() {
+            if case .send(_, .neighbour(true)) = effect { insistedCount += 1 }
+        }
+        #expect(core.stats.shufflesSent == 4)
+        #expect(insistedCount == 3)
+    }
+
+    @Test("A node that is joined by many at once keeps neighbours that have settled")
+    func crowd() {
+        var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)
+        func joins(_ peer: UInt32, at now: Instant) -> [PeerIndex] {
+            core.handle(.peerConnected(PeerIndex(peer), group: .none), at: now)
+            core.handle(.received(PeerIndex(peer), .join), at: now)
+            var walksFrom: [PeerIndex] = []
+            while let effect = core.nextEffect() {
+                if case .send(let other, .forwardJoin(PeerIndex(peer), _)) = effect { walksFrom.append(other) }
+            }
+            return walksFrom
+        }
+        for peer in 1...4 as ClosedRange<UInt32> { _ = joins(peer, at: .zero + .seconds(10 * Int(peer))) }
+        let settled = Set(core.neighbours)
+        for peer in 5...50 as ClosedRange<UInt32> {
+            #expect(Set(joins(peer, at: .zero + .seconds(60) + .milliseconds(Int(peer)))) == settled)
+            #expect(Set(core.neighbours) == settled.union([PeerIndex(peer)]))
+        }
+        // Those that come one after the other displace whom the lot hits.
+        for peer in 51...80 as ClosedRange<UInt32> { _ = joins(peer, at: .zero + .seconds(100 + 10 * Int(peer))) }
+        #expect(settled.isDisjoint(with: core.neighbours))
+    }
+
     @Test("A candidate counts only when it has agreed")
     func tested() {
         var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)

@@ -158,6 +158,20 @@ struct FleetTests {
         #expect(got.allSatisfy { $0.at == .zero + .seconds(3) })
     }
 
+    @Test("What a stalled peer sends and gets waits, as much as its socket holds; its timers fire")
+    func stall() {
+        var fleet = Self.fleet(Self.network { $0.socketMessagesMax = 4 })
+        fleet.apply(.stall(Self.b, .seconds(3)))
+        fleet.schedule(.setTimer(.zero + .seconds(1)), for: Self.b, at: .zero)
+        fleet.schedule(.send(Self.a, 9), for: Self.b, at: .zero)
+        for number in 0..<6 { fleet.schedule(.send(Self.b, number), for: Self.a, at: .zero + .milliseconds(number)) }
+        fleet.run(until: .zero + .seconds(2))
+        #expect(fleet.takeReports().map(\.report) == [.fired(.zero + .seconds(1))])
+        fleet.run(until: .zero + .seconds(4))
+        #expect(fleet.takeReports().map(\.report) == (0..<4).map { .got($0, from: Self.a) } + [.got(9, from: Self.b)])
+        #expect(fleet.counts.overflowed == 2)
+    }
+
     @Test("A link keeps the order and loses nothing while it lives")
     func linkOrder() {
         var fleet = Self.fleet(

@@ -23,6 +23,8 @@ struct ScenarioTests {
         ("gossip", ["nodes": "100", "messages": "20", "seconds": "20"]),
         ("search", ["nodes": "300", "queries": "20", "holders": "20"]),
         ("mesh", ["nodes": "1000", "cycles": "2", "failures": "50", "messages": "20"]),
+        ("overlay", ["nodes": "1000", "join": "10000"]),
+        ("healing", ["nodes": "1000", "failures": "90"]),
         ("swim", ["nodes": "64", "crashes": "100"]),
         ("nodes", ["nodes": "30", "messages": "10", "lookups": "20"]),
         ("dials", ["nodes": "30"]),

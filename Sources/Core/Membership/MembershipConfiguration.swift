@@ -53,6 +53,8 @@ package struct ViewsConfiguration: Sendable {
     package var activeWalkLength: UInt8 = 6
     /// PRWL: where on that walk the newcomer enters a passive view.
     package var passiveWalkLength: UInt8 = 3
+    /// So long after its join a newcomer has no neighbours of its own yet, from whom a walk could go on.
+    package var settleTime = Duration.seconds(1)
     /// ka and kp: how many of each view a shuffle carries, beside its origin.
     package var shuffleActive = 3
     package var shufflePassive = 4

@@ -9,8 +9,9 @@ import TuttiBase
 /// only when it was reached and has agreed.
 ///
 /// Deviations: a newcomer is told whether it was taken (`neighbourAnswer`), so links are symmetric although messages
-/// can be lost with a connection; an active view that is not full is filled at each shuffle too, not only after a loss;
-/// groups of addresses are capped.
+/// can be lost with a connection; an active view that is not full is filled at each shuffle too, not only after a loss,
+/// and one less than half full at two shuffles in a row insists once; newcomers that come at the same time take each
+/// other's place at the contact, not that of settled neighbours; groups of addresses are capped.
 ///
 /// Invariants: no peer is in two of active, passive, candidates; never ourselves in any; active + candidates <=
 /// activeMax.
@@ -28,6 +29,11 @@ struct NeighbourViews: Sendable {
         let deadline: Instant
     }
 
+    private struct Newcomer: Sendable {
+        let peer: PeerIndex
+        let until: Instant
+    }
+
     private let configuration: ViewsConfiguration
     private(set) var isRepairOn: Bool
     private(set) var active: [PeerIndex] = []
@@ -35,6 +41,11 @@ struct NeighbourViews: Sendable {
     private var candidates: [Candidate] = []
     private var lastShuffled: [PeerIndex] = []
     private var shuffleAt: Instant?
+    /// The last one that joined through us.
+    private var newcomer: Newcomer?
+    /// At the last shuffle there were few neighbours.
+    private var wasPoor = false
+    private var insists = false
     private var hasLeft = false
 
     init(configuration: ViewsConfiguration) {
@@ -157,6 +168,10 @@ struct NeighbourViews: Sendable {
         guard isRepairOn else { return }
         for place in passive.indices { passive[place].isTried = false }
         shuffle(&links)
+        // Nodes that know few others but each other may be an island, and nobody outside has room.
+        let isPoor = active.count * 2 < configuration.activeMax
+        insists = isPoor && wasPoor
+        wasPoor = isPoor
         fill(&links, at: now)
     }
 
@@ -172,13 +187,18 @@ struct NeighbourViews: Sendable {
     private mutating func receivedJoin(from peer: PeerIndex, _ links: inout MembershipLinks, at now: Instant) {
         guard !hasLeft else { return refuse(peer, &links) }
         links.stats.joinsServed &+= 1
-        let others = active
+        // A walk that begins at a newcomer ends there, as it has no other neighbour yet: joins that overlap would make a
+        // chain. So walks begin at settled neighbours, and these are not dropped for those who come in a crowd.
+        let unsettled = unsettledNewcomer(at: now)
+        let others = active.filter { $0 != peer && $0 != unsettled }
         if isRoomInGroup(of: peer, links) {
+            if let unsettled, unsettled != peer { drop(unsettled, &links) }
             take(peer, &links, at: now)
+            newcomer = Newcomer(peer: peer, until: now + configuration.settleTime)
         } else {
             refuse(peer, &links)
         }
-        for other in others where other != peer {
+        for other in others {
             links.send(.forwardJoin(peer, timeToLive: configuration.activeWalkLength), to: other)
         }
     }
@@ -193,9 +213,15 @@ struct NeighbourViews: Sendable {
             return offer(newcomer, &links, at: now)
         }
         if timeToLive == configuration.passiveWalkLength { addPassive(newcomer, isProven: false, &links) }
-        let others = active.filter { $0 != sender && $0 != newcomer }
+        let unsettled = unsettledNewcomer(at: now)
+        let others = active.filter { $0 != sender && $0 != newcomer && $0 != unsettled }
         guard !others.isEmpty else { return offer(newcomer, &links, at: now) }
         links.send(.forwardJoin(newcomer, timeToLive: timeToLive - 1), to: others[links.below(others.count)])
+    }
+
+    private func unsettledNewcomer(at now: Instant) -> PeerIndex? {
+        guard let newcomer, now < newcomer.until, isActive(newcomer.peer) else { return nil }
+        return active.count >= configuration.activeMax ? newcomer.peer : nil
     }
 
     /// The end of a join's walk: a place is made and the newcomer asked to be our neighbour.
@@ -287,11 +313,14 @@ struct NeighbourViews: Sendable {
             addPassive(dropped.peer, isProven: false, &links)
         }
         while active.count >= configuration.activeMax {
-            let peer = active[links.below(active.count)]
-            links.send(.disconnect, to: peer)
-            remove(peer, &links)
-            addPassive(peer, isProven: true, isTried: true, &links)
+            drop(active[links.below(active.count)], &links)
         }
+    }
+
+    private mutating func drop(_ peer: PeerIndex, _ links: inout MembershipLinks) {
+        links.send(.disconnect, to: peer)
+        remove(peer, &links)
+        addPassive(peer, isProven: true, isTried: true, &links)
     }
 
     private func isRoomInGroup(of peer: PeerIndex, _ links: MembershipLinks) -> Bool {
@@ -318,7 +347,8 @@ struct NeighbourViews: Sendable {
             guard let place = nextToTry(&links) else { return }
             let peer = passive.remove(at: place).peer
             links.stats.promotionsTried &+= 1
-            ask(peer, .neighbour(isHighPriority: active.isEmpty), &links, at: now)
+            ask(peer, .neighbour(isHighPriority: active.isEmpty || insists), &links, at: now)
+            insists = false
         }
     }
 

@@ -53,6 +53,12 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
         var drift: Int64 = 0
     }
 
+    /// A peer that does not read: what comes for it waits in its socket.
+    struct Stall: Sendable {
+        var until: UInt64 = 0
+        var waiting: UInt32 = 0
+    }
+
     struct Partition: Sendable {
         let first: UInt32
         let rotation: UInt32
@@ -81,6 +87,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     var busyUntil: [UInt64] = []
     var lineFreeAt: [UInt64] = []
     var clogUntil: [UInt64] = []
+    var stalls: [Stall] = []
     var churn: ChurnModel?
     var churnDraws: [DrawStream] = []
     let usesLinks: Bool
@@ -153,9 +160,19 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
                 queue.push(at: busyUntil[place], peer: event.peer, event.payload)
                 continue
             }
+            if !stalls.isEmpty, stalls[place].until > time, case .message = event.payload {
+                wait(event.payload, place)
+                continue
+            }
             take(event.payload, place)
         }
         if end > time { time = end }
+    }
+
+    private mutating func wait(_ happening: Happening, _ place: Int) {
+        guard stalls[place].waiting < network.socketMessagesMax else { return counts.overflowed &+= 1 }
+        stalls[place].waiting += 1
+        queue.push(at: stalls[place].until, peer: UInt32(place), happening)
     }
 
     private mutating func take(_ happening: Happening, _ place: Int) {

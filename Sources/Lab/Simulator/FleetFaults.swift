@@ -18,6 +18,8 @@ package enum FaultAction: Hashable, Sendable {
     case pause(PeerIndex, Duration)
     /// All that a peer sends waits.
     case clog(PeerIndex, Duration)
+    /// What a peer sends and what comes for it wait, but its timers fire: a process too slow to read and write.
+    case stall(PeerIndex, Duration)
     case stepClock(PeerIndex, Duration)
     /// Parts per million fast or slow.
     case driftClock(PeerIndex, Int32)

@@ -25,6 +25,10 @@ extension Fleet {
         case .clog(let peer, let duration):
             if clogUntil.isEmpty { clogUntil = Array(repeating: 0, count: cells.count) }
             clogUntil[Int(peer.value)] = time &+ UInt64(max(0, duration.saturatedNanoseconds))
+        case .stall(let peer, let duration):
+            apply(.clog(peer, duration))
+            if stalls.isEmpty { stalls = Array(repeating: Stall(), count: cells.count) }
+            stalls[Int(peer.value)] = Stall(until: clogUntil[Int(peer.value)])
         case .stepClock(let peer, let duration):
             if clocks.isEmpty { clocks = Array(repeating: LocalClock(), count: cells.count) }
             clocks[Int(peer.value)].offset &+= max(0, duration.saturatedNanoseconds)
@@ -74,6 +78,7 @@ extension Fleet {
         partition = nil
         (network.loss, network.duplicate, network.reorder, network.turnsBad) = (0, 0, 0, 0)
         clogUntil = []
+        for place in stalls.indices { stalls[place].until = min(stalls[place].until, time) }
         for place in busyUntil.indices where busyUntil[place] > time { busyUntil[place] = time }
         guard !clocks.isEmpty else { return }
         for place in cells.indices { setDrift(place, 0) }

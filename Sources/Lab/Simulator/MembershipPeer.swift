@@ -10,6 +10,10 @@ package struct MembershipWorld: Sendable {
     package var contact = PeerIndex(0)
     /// Peers that have what searches look for.
     package var holders: Set<PeerIndex> = []
+    /// How many of the fleet each peer knows of beside the mesh, as from the hash table. Through one of them, chosen by
+    /// lot, it comes back when it has lost all neighbours; zero: it stays alone.
+    package var knownCount = 0
+    package var fleetCount = 0
 
     package init(configuration: MembershipConfiguration) { self.configuration = configuration }
 }
@@ -34,6 +38,12 @@ package struct MembershipPeer: SimulatedCore {
 
     package private(set) var core: MembershipCore
     private let own: PeerIndex
+    private var hadNeighbours = false
+    private var isRepairOn = true
+    private var rejoinAt: Instant?
+    private var rejoinsCount = 0
+    private static let patience = Duration.seconds(5)
+    private static let rejoinInterval = Duration.seconds(1)
 
     package init(_ own: PeerIndex, world: MembershipWorld, seed: UInt64, at now: Instant) {
         self.own = own
@@ -52,7 +62,9 @@ package struct MembershipPeer: SimulatedCore {
         case .handle(let input): core.handle(input, at: now)
         case .broadcast(let id):
             core.handle(.broadcastRequested(BroadcastID(id), ByteBuffer(bytes: [1, 2, 3, 4])), at: now)
-        case .setRepair(let isOn): core.setRepair(isOn)
+        case .setRepair(let isOn):
+            isRepairOn = isOn
+            core.setRepair(isOn)
         }
     }
 
@@ -72,9 +84,36 @@ package struct MembershipPeer: SimulatedCore {
         }
     }
 
-    package mutating func handleTimeout(world: MembershipWorld, at now: Instant) { core.handleTimeout(at: now) }
+    package mutating func handleTimeout(world: MembershipWorld, at now: Instant) {
+        core.handleTimeout(at: now)
+        if let due = rejoinAt, due <= now { rejoin(world, at: now) }
+    }
 
-    package var nextTimeout: Instant? { core.nextTimeout }
+    package var nextTimeout: Instant? {
+        guard let rejoinAt else { return core.nextTimeout }
+        return min(rejoinAt, core.nextTimeout ?? rejoinAt)
+    }
+
+    /// As a node's discovery does, which dials candidates until it has enough connections.
+    private mutating func rejoin(_ world: MembershipWorld, at now: Instant) {
+        rejoinAt = now + Self.rejoinInterval
+        var draws = DrawStream(seed: UInt64(world.fleetCount), peer: own, .placement)
+        var known = own
+        for _ in 0...(rejoinsCount % world.knownCount) {
+            known = PeerIndex(UInt32(draws.below(UInt64(max(1, world.fleetCount)))))
+        }
+        rejoinsCount += 1
+        core.handle(.joinRequested(known), at: now)
+    }
+
+    private mutating func watch(_ world: MembershipWorld, at now: Instant) {
+        if !core.neighbours.isEmpty {
+            hadNeighbours = true
+            rejoinAt = nil
+        } else if rejoinAt == nil, hadNeighbours, isRepairOn {
+            rejoinAt = now + Self.patience
+        }
+    }
 
     package mutating func nextStep(world: MembershipWorld, at now: Instant) -> FleetStep<MembershipPeer>? {
         while let effect = core.nextEffect() {
@@ -89,6 +128,7 @@ package struct MembershipPeer: SimulatedCore {
             case .emit(let event): return .report(.event(event))
             }
         }
+        if world.knownCount > 0 { watch(world, at: now) }
         return nil
     }
 

@@ -12,12 +12,18 @@ enum MeshPaperScenarios {
     private static let repair = ScenarioParameter("repair", 1, 0...1, "0: nobody replaces a neighbour after a failure")
     private static let degree = ScenarioParameter("degree", 5, 2...64, "neighbours that each peer wants")
 
+    /// The paper's peers join one after the other: a join's walks end before the next one begins.
+    private static let join = ScenarioParameter(
+        "join", 1_000_000, 1...10_000_000, "microseconds from one joining peer to the next")
+
     private static func grown(
-        _ settings: ScenarioSettings, _ world: MembershipWorld, join: Duration, _ progress: ScenarioProgress
+        _ settings: ScenarioSettings, _ world: MembershipWorld, _ progress: ScenarioProgress
     ) -> MeshLab {
         var lab = MeshLab(nodes: settings.nodes, world: world, seed: settings.seed, network: NetworkModel())
         let cycle = world.configuration.views.shuffleInterval.saturatedNanoseconds
-        lab.join(interval: join, settle: .nanoseconds(cycle * Int64(settings["cycles"])), progress)
+        lab.join(
+            interval: .microseconds(Int64(settings["join"])), settle: .nanoseconds(cycle * Int64(settings["cycles"])),
+            progress)
         return lab
     }
 
@@ -28,7 +34,15 @@ enum MeshPaperScenarios {
             }
             lab.run(until: lab.fleet.now + .milliseconds(1))
         }
-        lab.fleet.apply(.massDeparture(UInt32(settings["failures"]) * 10_000, isSilent: false))
+        // Exactly so many: near the threshold of a graph one in a hundred more or less shows.
+        var left = settings.nodes * settings["failures"] / 100
+        var draws = DrawStream(seed: settings.seed, .faults)
+        while left > 0 {
+            let victim = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
+            guard lab.fleet.isAlive(victim) else { continue }
+            lab.fleet.apply(.crash(victim, isSilent: false))
+            left -= 1
+        }
     }
 
     // MARK: HyParView
@@ -53,8 +67,7 @@ enum MeshPaperScenarios {
     static let overlay = Scenario(
         "overlay", "the shape of a HyParView overlay, settled or after many peers failed at once",
         [
-            nodes, cycles, failures, repair, degree,
-            ScenarioParameter("join", 50_000, 1...10_000_000, "microseconds from one joining peer to the next"),
+            nodes, cycles, failures, repair, degree, join,
             ScenarioParameter("walk", 6, 1...64, "how far a join walks"),
             ScenarioParameter("shuffle", 1, 0...1, "0: no shuffle and no repair from the start"),
         ]
@@ -65,7 +78,7 @@ enum MeshPaperScenarios {
             $0.activeWalkLength = UInt8(settings["walk"])
             $0.isRepairOn = settings["shuffle"] == 1
         }
-        var lab = grown(settings, world, join: .microseconds(Int64(settings["join"])), progress)
+        var lab = grown(settings, world, progress)
         if settings["failures"] > 0 {
             fail(&lab, settings)
             lab.run(until: lab.fleet.now + .seconds(60))
@@ -95,10 +108,16 @@ enum MeshPaperScenarios {
 
     static let healing = Scenario(
         "healing", "how many cycles pass after a failure until broadcasts reach as many as before",
-        [nodes, cycles, failures, repair, ScenarioParameter("cyclesMax", 12, 1...1_000, "cycles that are looked at")]
+        [
+            nodes, cycles, failures, repair, join,
+            ScenarioParameter(
+                "known", 64, 0...1_000, "peers that each knows beside the mesh, for when it lost all; 0: stays alone"),
+            ScenarioParameter("cyclesMax", 12, 1...1_000, "cycles that are looked at"),
+        ]
     ) { settings, progress in
-        let world = MembershipScenarios.world(detector: false)
-        var lab = grown(settings, world, join: .milliseconds(50), progress)
+        var world = MembershipScenarios.world(detector: false)
+        (world.knownCount, world.fleetCount) = (settings["known"], settings.nodes)
+        var lab = grown(settings, world, progress)
         lab.broadcast(20, interval: .seconds(2))
         lab.run(until: lab.fleet.now + .seconds(5))
         let before = lab.reliability()
@@ -135,7 +154,7 @@ enum MeshPaperScenarios {
     static let tree = Scenario(
         "tree", "what a broadcast costs over a settled tree, and whom it reaches while peers fail in each cycle",
         [
-            nodes, cycles, degree,
+            nodes, cycles, degree, join,
             ScenarioParameter("warm", 100, 0...100_000, "broadcasts of one author before those that are counted"),
             ScenarioParameter("failing", 5, 0...500, "peers that fail in each cycle, of a thousand at the start"),
             ScenarioParameter("failingCycles", 0, 0...190, "cycles with failures"),
@@ -146,7 +165,7 @@ enum MeshPaperScenarios {
         var world = MembershipScenarios.world(detector: false)
         world.setViews { $0.activeMax = settings["degree"] }
         if settings["graft"] == 0 { world.setTree { $0.graftTimeout = .seconds(86_400) } }
-        var lab = grown(settings, world, join: .milliseconds(50), progress)
+        var lab = grown(settings, world, progress)
         let author = PeerIndex(UInt32(settings.nodes / 2))
         if settings["prune"] == 1 { lab.broadcast(settings["warm"], by: author, interval: .seconds(2)) }
         lab.run(until: lab.fleet.now + .seconds(5))
@@ -202,6 +221,7 @@ extension MembershipWorld {
         var world = MembershipWorld(configuration: configuration)
         world.contact = contact
         world.holders = holders
+        (world.knownCount, world.fleetCount) = (knownCount, fleetCount)
         return world
     }
 }

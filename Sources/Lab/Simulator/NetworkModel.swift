@@ -31,6 +31,9 @@ package struct NetworkModel: Sendable {
     package var uplinkBytesPerSecond: UInt64 = 0
     package var uplinkQueueBytesMax: UInt64 = 256 * 1_024
 
+    /// Messages that wait for a stalled peer; further ones are dropped.
+    package var socketMessagesMax: UInt32 = 2_048
+
     /// A link that carries nothing for so long, although something was sent, is given up by both ends.
     package var breakTimeout = Duration.seconds(15)
     package var dialTimeout = Duration.seconds(5)

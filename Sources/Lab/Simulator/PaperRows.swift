@@ -72,7 +72,7 @@ extension PaperRow {
             small: [:], full: ["seconds": 3_600], mutation: ["lifeguard": 0]),
         PaperRow(
             "lifeguard-detection", "Lifeguard 2017", "lifeguard", check: "median detection, Lifeguard to SWIM",
-            small: [:], full: ["seconds": 3_600], mutation: ["news": 0]),
+            small: ["seconds": 400], full: ["seconds": 3_600], mutation: ["news": 0]),
         PaperRow(
             "ron-detour", "RON 2001", "detour", check: "seconds until the detour is known, mean",
             small: ["ron": 1], full: ["ron": 1, "breaks": 1_000], mutation: ["helpers": 0]),

@@ -57,16 +57,16 @@ extension ScenarioResult {
         let base = NumberText.fixed(height - bottom, 0)
         let right = NumberText.fixed(width - 16, 0)
         return """
-            <svg viewBox="0 0 640 260" role=img aria-label="\(escaped(plot.title))" font-size=12 fill=currentColor>
-            <text x=56 y=14 font-weight=600>\(escaped(plot.title))</text>
-            <path d="M56 24V\(base)H\(right)" fill=none stroke=currentColor stroke-opacity=.4 />
-            <text x=50 y=30 text-anchor=end>\(NumberText.short(yMax))</text>
-            <text x=50 y=\(base) text-anchor=end>\(NumberText.short(yMin))</text>
-            <text x=56 y=238>\(NumberText.short(xMin))</text>
-            <text x=\(right) y=238 text-anchor=end>\(NumberText.short(xMax))</text>
-            <text x=340 y=254 text-anchor=middle>\(escaped(plot.horizontal))</text>
-            <text x=340 y=14>\(escaped(plot.vertical))</text>
-            <polyline points="\(line)" fill=none stroke=#2f6fde stroke-width=2 /></svg>
+            <svg viewBox="0 0 640 260" role="img" aria-label="\(escaped(plot.title))" font-size="12" fill="currentColor">
+            <text x="56" y="14" font-weight="600">\(escaped(plot.title))</text>
+            <path d="M56 24V\(base)H\(right)" fill="none" stroke="currentColor" stroke-opacity=".4" />
+            <text x="50" y="30" text-anchor="end">\(NumberText.short(yMax))</text>
+            <text x="50" y="\(base)" text-anchor="end">\(NumberText.short(yMin))</text>
+            <text x="56" y="238">\(NumberText.short(xMin))</text>
+            <text x="\(right)" y="238" text-anchor="end">\(NumberText.short(xMax))</text>
+            <text x="340" y="254" text-anchor="middle">\(escaped(plot.horizontal))</text>
+            <text x="340" y="14">\(escaped(plot.vertical))</text>
+            <polyline points="\(line)" fill="none" stroke="#2f6fde" stroke-width="2" /></svg>
             """
     }
 }
