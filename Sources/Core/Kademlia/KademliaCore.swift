@@ -143,10 +143,8 @@ package struct KademliaCore: Sendable {
     ) {
         guard let source = operations[place].machine.answered(call.peer, distance: call.distance) else { return }
         // A place of a candidate moves when nearer ones come in, so what they hear is noted first.
-        operations[place].machine.heard(
-            response.closer, countMax: settings.configuration.limits.peersPerAnswerMax, from: source, except: own,
-            keys: keys,
-            isOpen: operations[place].phase != .sweeping)
+        operations[place].heard(
+            response.closer, from: source, except: own, keys: keys, settings.configuration.limits)
         var isFound = operations[place].isFound(response, from: call.peer, settings.configuration.limits)
         if let request = operations[place].request, case .providers = operations[place].kind {
             for provider in response.providers.prefix(settings.configuration.limits.providersPerLookupMax)
@@ -251,7 +249,8 @@ package struct KademliaCore: Sendable {
         let isEnough = operation.hasEnoughProviders(settings.configuration.limits)
         operations.append(operation)
         let place = operations.count - 1
-        begin(place, near: target.key.word, keys)
+        let contacts = closestContacts(to: target.key.word, countMax: settings.configuration.k, keys)
+        operations[place].machine.start(with: contacts, keys: keys)
         if isEnough { return finish(place, .done, now, keys) }
         guard !operations[place].machine.candidates.isEmpty else {
             return finish(place, known.isEmpty && kept == nil ? .noPeers : .done, now, keys)
@@ -260,11 +259,11 @@ package struct KademliaCore: Sendable {
         pump(place, now, keys)
     }
 
-    private mutating func begin(_ place: Int, near word: UInt64, _ keys: Keyspace) {
+    private func closestContacts(to word: UInt64, countMax: Int, _ keys: Keyspace) -> [PeerIndex] {
         var peers: [PeerIndex] = []
-        peers.reserveCapacity(settings.configuration.k)
-        table.appendClosest(to: word, countMax: settings.configuration.k, keys: keys, into: &peers)
-        operations[place].machine.start(with: peers, keys: keys)
+        peers.reserveCapacity(countMax)
+        table.appendClosest(to: word, countMax: countMax, keys: keys, into: &peers)
+        return peers
     }
 
     /// Asks whom the lookup wants asked, and goes on when it is at its end.
@@ -346,9 +345,9 @@ package struct KademliaCore: Sendable {
         releaseCalls(of: operations[place].serial)
         if let (number, target) = operations[place].samplePoint(from: number, settings, &random) {
             operations[place].phase = .sampling(number)
-            operations[place].sample(target, settings)
-            begin(place, near: target.key.word, keys)
-            operations[place].startAlsoWithRegion(keys: keys)
+            // More than k, because the crowd may hold as many places of the table.
+            let contacts = closestContacts(to: target.key.word, countMax: 4 * settings.configuration.k, keys)
+            operations[place].sample(target, with: contacts, keys: keys, settings)
             return pump(place, now, keys)
         }
         let peers = operations[place].regionPeers(keys: keys, settings)
