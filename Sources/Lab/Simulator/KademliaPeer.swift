@@ -162,6 +162,10 @@ package struct KademliaPeer: SimulatedCore {
 
     private var isRunning: Bool { role == .honest || role == .swallowing }
 
+    package mutating func warm(for peer: PeerIndex?, world: KademliaWorld) -> UInt64 {
+        core.warm(for: peer, keys: world.keys)
+    }
+
     package var nextTimeout: Instant? {
         switch role {
         case .honest, .swallowing: core.nextTimeout

@@ -206,7 +206,9 @@ enum SybilScenarios {
         var begins: [Instant] = []
         for number in 0..<settings["lookups"] {
             var author = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
-            while !lab.fleet.peers[Int(author.value)].isHonest { author = PeerIndex(UInt32(draws.below(UInt64(settings.nodes)))) }
+            while !lab.fleet.peers[Int(author.value)].isHonest {
+                author = PeerIndex(UInt32(draws.below(UInt64(settings.nodes))))
+            }
             let key = KademliaKey(Bytes32(words: (draws.next(), draws.next(), draws.next(), draws.next())))
             begins.append(lab.fleet.now)
             lab.fleet.schedule(
@@ -232,15 +234,19 @@ enum SybilScenarios {
             nodes, ScenarioParameter("lookups", 100, 1...100_000, "records published"),
             ScenarioParameter("then", 45, 0...95, "peers dead but still in tables in 2021, in percent"),
             ScenarioParameter("now", 12, 0...95, "the same today"),
-            ScenarioParameter("slow", 30, 0...100, "dead peers that 2021's dialler gave up after 15 s (QUIC), not 5, in percent"),
+            ScenarioParameter(
+                "slow", 30, 0...100, "dead peers that 2021's dialler gave up after 15 s (QUIC), not 5, in percent"),
+            ScenarioParameter("ours", 1, 0...1, "0: our way of publishing is as today's"),
         ]
     ) { settings, progress in
         var result = ScenarioResult()
-        let then = publish(settings, dead: settings["then"], slow: settings["slow"], isPlain: true, isOptimistic: false, &result)
+        let then = publish(
+            settings, dead: settings["then"], slow: settings["slow"], isPlain: true, isOptimistic: false, &result)
         progress.reached(0.33)
         let now = publish(settings, dead: settings["now"], slow: 0, isPlain: true, isOptimistic: false, &result)
         progress.reached(0.67)
-        let ours = publish(settings, dead: settings["now"], slow: 0, isPlain: false, isOptimistic: true, &result)
+        let isOurs = settings["ours"] == 1
+        let ours = publish(settings, dead: settings["now"], slow: 0, isPlain: !isOurs, isOptimistic: isOurs, &result)
         func median(_ histogram: Histogram) -> Double { Double(histogram.percentile(partsPerThousand: 500)) / 1e9 }
         result.add(latency: then, of: "publishing, 2021")
         result.add(latency: now, of: "publishing, today")
