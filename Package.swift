@@ -134,7 +134,8 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     let core: [Target.Dependency] = ["FuzzSupport", "TuttiBase", "TuttiIdentity", "TuttiConnection", nio]
     for (name, more) in [
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
-        ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Kademlia", ["TuttiKademlia"]),
+        ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Discovery", ["TuttiPeers", "TuttiTransport"]),
+        ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(

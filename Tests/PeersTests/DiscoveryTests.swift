@@ -87,6 +87,18 @@ struct DiscoveryTests {
         #expect(scene.dials.count == 2)
     }
 
+    @Test("Who is being dialled at a bootstrap address is not dialled as a candidate as well")
+    func bootstrapIsCandidate() {
+        var scene = Scene()
+        scene.handle(.bootstrap(bootstrap.map { $0.appending(.p2p(ids[5])) }))
+        scene.handle(.found(ids[5], AddressGroup(7), .local))
+        scene.gather()
+        #expect(scene.dials.count == 1)
+        scene.handle(.dialFailed(scene.dials[0].request))
+        scene.run(.seconds(1))
+        #expect(scene.dials.count == 2)
+    }
+
     @Test(
         "Outbound connections are spread over as many parts of the network as there are",
         arguments: [1, 2, 3] as [UInt64])

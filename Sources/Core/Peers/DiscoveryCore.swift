@@ -287,6 +287,7 @@ package struct DiscoveryCore: Sendable {
 
     private func isFree(_ peer: PeerID) -> Bool {
         neighbours[peer] == nil && !dialled.contains(peer)
+            && !bootstraps.contains { $0.isDialling && $0.peer == peer }
     }
 
     private mutating func dialCandidates(at now: Instant, _ wake: inout Instant?) {
