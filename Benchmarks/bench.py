@@ -3,10 +3,11 @@
 
 usage: scripts/bench [ROW...] [--runs N] [--mib N] [--json FILE] [--us SPEC] [--no-build]
 
-rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath, dht, gossip; all of them when none is named
+rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath, dht, gossip, lab; all of them when none is named
 --runs     rounds of each figure; medians are shown (5)
 --mib      MiB that one bulk run moves (512)
 --hold     seconds that the memory row watches its 5,000 idle connections (0; 300 for the record)
+--rigs     folder with more engines for the lab row to be compared with
 --us       what stands for Tutti, as Tests/Interop/rig.py says (default: the release build's `tutti rig`)
 
 All contenders of a row take turns, so they meet the same machine. A round in which other programs took more than 12 %
@@ -15,10 +16,11 @@ only the ratios mean anything.
 """
 import argparse, datetime, json, os, platform, subprocess, sys
 
+import simulation
 from rows import Bench
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip"]
+ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip", "lab"]
 
 
 def machine():
@@ -111,6 +113,13 @@ def lines_of(results):
             add("… %s at 20 msg/s" % key.replace("_", ", "), go[key], ours[key], "< 1×", ours[key] < go[key])
         memory(add, go, ours)
         add("… delivery, mixed", None, mixed["delivery"], "1", mixed["delivery"] == 1)
+    for nodes, _, least in simulation.SIZES if "lab" in results else []:
+        row = results["lab"]["{:,} peers".format(nodes)]
+        ours, ns3 = row["tutti-lab"]["events_per_cpu_s"], row.get("ns-3", {}).get("events_per_cpu_s")
+        others = ["%s %s" % (name, number(other["events_per_cpu_s"])) for name, other in row.items()
+                  if name not in ("tutti-lab", "ns-3")]
+        add("lab, {:,} empty peers, events per CPU s (beside ns-3{})".format(nodes, "; " + ", ".join(others) if others else ""),
+            ns3, ours, "≥ {:,}".format(least), ours >= least)
     return out
 
 
@@ -136,6 +145,7 @@ def main():
     parser.add_argument("--mib", type=int, default=512)
     parser.add_argument("--hold", type=int, default=0)
     parser.add_argument("--json")
+    parser.add_argument("--rigs")
     parser.add_argument("--us")
     options = parser.parse_args()
     for row in set(options.rows) - set(ROWS) - {"bulk"}:
@@ -147,7 +157,8 @@ def main():
     facts, results, failed = machine() | {"us": us, "runs": options.runs, "mib": options.mib}, {}, []
     measures = {"bulk-noise": lambda: bench.bulk("noise"), "bulk-tls": lambda: bench.bulk("tls"), "conn": bench.connections,
                 "streams": bench.streams, "ping": bench.ping, "memory": lambda: bench.memory(seconds=options.hold),
-                "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip")}
+                "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip"),
+                "lab": lambda: simulation.measure(bench.build("tutti-lab"), options.runs, options.rigs)}
     for row in wanted:
         print("bench: %s" % row, file=sys.stderr, flush=True)
         try:

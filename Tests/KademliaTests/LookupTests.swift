@@ -15,7 +15,7 @@ private final class Machine {
     func failed(_ peer: UInt32) { machine.failed(PeerIndex(peer), distance: UInt64(peer) << 56) }
     func heard(_ peers: [UInt32], from place: Int, except own: UInt32, keys: Keyspace) {
         machine.heard(
-            peers.map { PeerIndex($0) }, countMax: 64, from: place, except: PeerIndex(own), keys: keys, isOpen: true)
+            peers.map { PeerIndex($0) }, countMax: 64, from: place, except: PeerIndex(own), keys: keys)
     }
     var answered: [UInt32] { machine.closestAnswered(countMax: 9).map(\.value) }
 }

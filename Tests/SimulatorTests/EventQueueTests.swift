@@ -42,6 +42,27 @@ struct EventQueueTests {
         #expect(queue.count == 0)
     }
 
+    @Test("Upcoming events are told once each, before they come, and change no order")
+    func upcoming() {
+        var queue = EventQueue<Int>(slotShift: 10)
+        var draws = DrawStream(seed: 6)
+        var due: [Due] = []
+        for sequence in 0..<2_000 {
+            let time = 5_000 + draws.below(100_000)
+            queue.push(at: time, peer: 0, sequence)
+            due.append(Due(time: time, sequence: sequence))
+        }
+        var told: [Int] = []
+        for (place, expected) in due.sorted().enumerated() {
+            for event in queue.takeUpcoming() { told.append(event.payload) }
+            #expect(told.count > place)
+            let event = queue.pop(notAfter: .max)
+            #expect(event?.payload == expected.sequence)
+        }
+        #expect(told == due.sorted().map(\.sequence))
+        #expect(queue.takeUpcoming().count == 0)
+    }
+
     @Test("Many events in one slot, and many at one time, keep their order")
     func crowdedSlot() {
         var queue = EventQueue<Int>(slotShift: 20)

@@ -19,15 +19,12 @@ package struct KademliaCore: Sendable {
     package private(set) var stats = KademliaStats()
 
     private var random: SeededGenerator
-    package private(set) var table: RoutingTable
-    private var upkeep: KademliaUpkeep
+    private var contacts: KademliaContacts
     private var size = NetworkSize()
     private var calls = CallTable()
     private var nextSerial: UInt32 = 0
     private var isAnyStarved = false
     private var operations: [KademliaOperation] = []
-    /// Peers of an earlier run that are still to be asked, last first.
-    private var remembered: [PeerIndex] = []
     private var server: KademliaServer
     private var effects = Deque<KademliaEffect>()
     /// So many effects stood in the queue that it is not to keep their room.
@@ -43,8 +40,7 @@ package struct KademliaCore: Sendable {
         self.ownName = ownName
         isServer = settings.configuration.isServer
         random = SeededGenerator(seed: seed)
-        table = RoutingTable(ownWord: ownKey.word, k: settings.configuration.k)
-        upkeep = KademliaUpkeep(at: now, settings: settings, random: &random)
+        contacts = KademliaContacts(ownWord: ownKey.word, settings, &random, at: now)
         server = KademliaServer(own: own)
     }
 
@@ -54,7 +50,9 @@ package struct KademliaCore: Sendable {
     package mutating func handle(_ input: KademliaInput, at now: Instant, keys: Keyspace) {
         switch input {
         case .peerIdentified(let peer, let isServer, let group):
-            peerIdentified(peer, isServer, group, now, keys)
+            guard peer != own else { return }
+            contacts.identified(
+                peer, isServer: isServer, word: keys.word(of: peer), group, at: now, settings, &random, &stats)
         case .modeChanged(let isServer):
             self.isServer = isServer
         case .answered(let id, let response):
@@ -75,37 +73,10 @@ package struct KademliaCore: Sendable {
         case .putRequested(let id, let target, let record, let deadline):
             putRequested(id, target, record, deadline, now, keys)
         case .peersRemembered(let peers):
-            remembered = peers.prefix(settings.configuration.limits.rememberedPeersMax).reversed()
+            contacts.remember(peers, settings)
             askRemembered(now, keys)
         }
         if isAnyStarved { pumpStarved(now, keys) }
-    }
-
-    private mutating func peerIdentified(
-        _ peer: PeerIndex, _ isServer: Bool, _ group: AddressGroup, _ now: Instant, _ keys: Keyspace
-    ) {
-        guard peer != own else { return }
-        if isServer {
-            heard(peer, word: keys.word(of: peer), group, now)
-        } else if table.remove(peer, word: keys.word(of: peer), limits: settings.configuration.limits) {
-            stats.contactsRemoved &+= 1
-        }
-    }
-
-    private mutating func heard(_ peer: PeerIndex, word: UInt64, _ group: AddressGroup, _ now: Instant) {
-        // By far the most frequent case, without a look at the limits.
-        if table.contactHeard(peer, word: word) { return }
-        switch table.heard(peer, word: word, group: group, limits: settings.configuration.limits) {
-        case .known:
-            return
-        case .added:
-            stats.contactsAdded &+= 1
-            upkeep.contactAdded(at: now, settings)
-        case .full:
-            upkeep.contested(at: now, settings, &random)
-        case .refused:
-            stats.groupRefusals &+= 1
-        }
     }
 
     // MARK: Answers
@@ -117,9 +88,7 @@ package struct KademliaCore: Sendable {
         calls.measure(now - call.sent)
         stats.answers &+= 1
         let word = keys.word(of: call.peer)
-        if !table.contactHeard(call.peer, word: word), settings.configuration.takesAnswerers {
-            heard(call.peer, word: word, .none, now)
-        }
+        contacts.answered(call.peer, word: word, at: now, settings, &random, &stats)
         switch call.purpose {
         case .search:
             guard let place = place(of: call.operation) else { return }
@@ -129,9 +98,7 @@ package struct KademliaCore: Sendable {
             operations[place].storedCount += 1
             concludeStoring(place, now, keys)
         case .check:
-            let bucket = table.bucket(of: word)
-            table.settle(bucket)
-            if table.isFull(bucket) { upkeep.touch(bucket, at: now) }
+            contacts.checked(word: word, at: now)
             askRemembered(now, keys)
         case .correction:
             return
@@ -143,10 +110,8 @@ package struct KademliaCore: Sendable {
     ) {
         guard let source = operations[place].machine.answered(call.peer, distance: call.distance) else { return }
         // A place of a candidate moves when nearer ones come in, so what they hear is noted first.
-        operations[place].machine.heard(
-            response.closer, countMax: settings.configuration.limits.peersPerAnswerMax, from: source, except: own,
-            keys: keys,
-            isOpen: operations[place].phase != .sweeping)
+        operations[place].heard(
+            response.closer, from: source, except: own, keys: keys, settings.configuration.limits)
         var isFound = operations[place].isFound(response, from: call.peer, settings.configuration.limits)
         if let request = operations[place].request, case .providers = operations[place].kind {
             for provider in response.providers.prefix(settings.configuration.limits.providersPerLookupMax)
@@ -162,9 +127,7 @@ package struct KademliaCore: Sendable {
 
     private mutating func fail(_ call: Call, _ now: Instant, _ keys: Keyspace) {
         stats.callsFailed &+= 1
-        if table.failed(call.peer, word: keys.word(of: call.peer), limits: settings.configuration.limits) {
-            stats.contactsRemoved &+= 1
-        }
+        contacts.failed(call.peer, word: keys.word(of: call.peer), settings, &stats)
         if call.purpose == .check { askRemembered(now, keys) }
         guard let place = place(of: call.operation) else { return }
         // A call that was given up is counted already.
@@ -182,7 +145,7 @@ package struct KademliaCore: Sendable {
         case .closest(let target):
             start(.closest, id, target, deadline, now, keys)
         case .peer(let peer, let target):
-            if table.contains(peer, word: keys.word(of: peer)) {
+            if contacts.table.contains(peer, word: keys.word(of: peer)) {
                 effects.append(.finished(id, KademliaOutcome(status: .done, closest: [peer])))
             } else {
                 start(.peer(peer), id, target, deadline, now, keys)
@@ -251,20 +214,14 @@ package struct KademliaCore: Sendable {
         let isEnough = operation.hasEnoughProviders(settings.configuration.limits)
         operations.append(operation)
         let place = operations.count - 1
-        begin(place, near: target.key.word, keys)
+        operations[place].machine.start(
+            with: contacts.closest(to: target.key.word, countMax: settings.configuration.k, keys: keys), keys: keys)
         if isEnough { return finish(place, .done, now, keys) }
         guard !operations[place].machine.candidates.isEmpty else {
             return finish(place, known.isEmpty && kept == nil ? .noPeers : .done, now, keys)
         }
-        upkeep.touch(table.bucket(of: target.key.word), at: now)
+        contacts.touch(word: target.key.word, at: now)
         pump(place, now, keys)
-    }
-
-    private mutating func begin(_ place: Int, near word: UInt64, _ keys: Keyspace) {
-        var peers: [PeerIndex] = []
-        peers.reserveCapacity(settings.configuration.k)
-        table.appendClosest(to: word, countMax: settings.configuration.k, keys: keys, into: &peers)
-        operations[place].machine.start(with: peers, keys: keys)
     }
 
     /// Asks whom the lookup wants asked, and goes on when it is at its end.
@@ -313,7 +270,7 @@ package struct KademliaCore: Sendable {
     private func isSetSure(_ place: Int) -> Bool {
         let k = settings.configuration.k
         guard settings.configuration.isProvideOptimistic, case .provide = operations[place].kind,
-            operations[place].phase == .searching, let reach = size.reach(table, k: k)
+            operations[place].phase == .searching, let reach = size.reach(contacts.table, k: k)
         else { return false }
         let live = operations[place].machine.closestLive(countMax: k)
         guard live.count == k, let last = live.last else { return false }
@@ -324,7 +281,7 @@ package struct KademliaCore: Sendable {
         switch operations[place].phase {
         case .searching:
             operations[place].depth = operations[place].machine.depth
-            let isCrowded = operations[place].isCrowded(&size, table, k: settings.configuration.k)
+            let isCrowded = operations[place].isCrowded(&size, contacts.table, k: settings.configuration.k)
             if isCrowded { stats.denseKeys &+= 1 }
             if isCrowded, settings.configuration.isSybilMitigationOn, operations[place].isWorthSampling {
                 operations[place].collectRegion(keys: keys)
@@ -346,9 +303,9 @@ package struct KademliaCore: Sendable {
         releaseCalls(of: operations[place].serial)
         if let (number, target) = operations[place].samplePoint(from: number, settings, &random) {
             operations[place].phase = .sampling(number)
-            operations[place].sample(target, settings)
-            begin(place, near: target.key.word, keys)
-            operations[place].startAlsoWithRegion(keys: keys)
+            // More than k, because the crowd may hold as many places of the table.
+            let near = contacts.closest(to: target.key.word, countMax: 4 * settings.configuration.k, keys: keys)
+            operations[place].sample(target, with: near, keys: keys, settings)
             return pump(place, now, keys)
         }
         let peers = operations[place].regionPeers(keys: keys, settings)
@@ -427,7 +384,7 @@ package struct KademliaCore: Sendable {
             }
         }
         if case .join = operation.kind {
-            upkeep.joinEnded(tableCount: table.count, at: now, settings, &random)
+            contacts.joinEnded(at: now, settings, &random)
         }
         guard let request = operation.request else { return }
         effects.append(.finished(request, operation.outcome(status, k: settings.configuration.k)))
@@ -440,7 +397,8 @@ package struct KademliaCore: Sendable {
         _ keys: Keyspace
     ) {
         guard isServer, effects.count < settings.configuration.limits.answersQueuedMax,
-            let response = server.answer(request, by: peer, group, from: table, at: now, settings, keys, &stats)
+            let response = server.answer(
+                request, by: peer, group, from: contacts.table, at: now, settings, keys, &stats)
         else {
             stats.requestsRefused &+= 1
             effects.append(.refuse(id))
@@ -458,11 +416,8 @@ package struct KademliaCore: Sendable {
         while let place = operations.firstIndex(where: { $0.deadline <= now }) {
             finish(place, operations[place].storedCount > 0 ? .done : .deadline, now, keys)
         }
-        if upkeep.joinAt <= now {
-            upkeep.joinStarted()
-            startUpkeep(.join, ownTarget(keys), now, keys)
-        }
-        if upkeep.tickAt <= now { tick(now, keys) }
+        if contacts.startJoin(at: now) { startUpkeep(.join, ownTarget(keys), now, keys) }
+        if contacts.isTickDue(at: now) { tick(now, keys) }
         if isAnyStarved { pumpStarved(now, keys) }
     }
 
@@ -497,17 +452,17 @@ package struct KademliaCore: Sendable {
     private mutating func tick(_ now: Instant, _ keys: Keyspace) {
         server.expire(at: now)
         republish(now, keys)
-        if let peer = upkeep.contactToCheck(table) { check(peer, keys, now) }
-        switch upkeep.refreshDue(table, at: now, settings) {
+        if let peer = contacts.contactToCheck() { check(peer, keys, now) }
+        switch contacts.refreshDue(at: now, settings) {
         case .bucket(let bucket):
-            let target = table.target(inBucket: bucket, settings, &random)
+            let target = contacts.table.target(inBucket: bucket, settings, &random)
             startUpkeep(target == nil ? .join : .refresh, target ?? ownTarget(keys), now, keys)
         case .own:
             startUpkeep(.join, ownTarget(keys), now, keys)
         case nil:
             break
         }
-        upkeep.ticked(isContested: table.contested != 0, at: now, settings, &random)
+        contacts.ticked(at: now, settings, &random)
     }
 
     private func ownTarget(_ keys: Keyspace) -> KademliaTarget {
@@ -531,7 +486,7 @@ package struct KademliaCore: Sendable {
     /// A few at a time, each when an earlier one answered or failed; the caller's word that they are servers brings
     /// them into the table.
     private mutating func askRemembered(_ now: Instant, _ keys: Keyspace) {
-        while calls.checkCount < 4, let peer = remembered.popLast() {
+        while calls.checkCount < 4, let peer = contacts.nextRemembered() {
             if peer != own { check(peer, keys, now) }
         }
     }
@@ -547,7 +502,7 @@ package struct KademliaCore: Sendable {
     // MARK: Outputs
 
     package var nextTimeout: Instant? {
-        var next = min(upkeep.next, calls.nextDeadline)
+        var next = min(contacts.nextTimeout, calls.nextDeadline)
         for operation in operations { next = min(next, operation.deadline) }
         return next
     }
@@ -566,20 +521,26 @@ package struct KademliaCore: Sendable {
 
     /// Fills the table at once, for fleets that start settled: no lookup at the start.
     package mutating func load(_ peers: [PeerIndex], keys: Keyspace) {
-        table.load(peers, keys: keys)
-        upkeep.loaded()
+        contacts.load(peers, keys: keys)
     }
 
-    package var tableCount: Int { table.count }
+    /// Reads what an input from `peer`, or a timer, will need; for fleets whose cores lie far apart in memory. Changes
+    /// nothing, and the number says nothing.
+    package func warm(for peer: PeerIndex?, keys: Keyspace) -> UInt64 {
+        UInt64(calls.count) &+ UInt64(effects.count) &+ contacts.warm(for: peer, keys: keys)
+    }
+
+    package var table: RoutingTable { contacts.table }
+    package var tableCount: Int { contacts.table.count }
     package func contains(_ peer: PeerIndex, keys: Keyspace) -> Bool {
-        table.contains(peer, word: keys.word(of: peer))
+        contacts.table.contains(peer, word: keys.word(of: peer))
     }
 
     /// The table, most useful first, to be remembered over a restart.
-    package func snapshot() -> [PeerIndex] { table.mostUsefulFirst }
+    package func snapshot() -> [PeerIndex] { contacts.table.mostUsefulFirst }
 
     /// How many peers the network has, as this node's table and lookups tell; nil while they tell too little.
-    package var networkSize: Int? { size.count(table, k: settings.configuration.k) }
+    package var networkSize: Int? { size.count(contacts.table, k: settings.configuration.k) }
 
     package var recordCount: Int { server.recordCount }
     package var recordByteCount: Int { server.recordByteCount }
@@ -589,11 +550,9 @@ package struct KademliaCore: Sendable {
 
     /// Every peer that the core would name in an effect: `PeerTable` frees the numbers of all others.
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
-        table.forEach(body)
-        table.forEachReplacement(body)
+        contacts.forEachPeer(body)
         calls.forEachPeer(body)
         for operation in operations { operation.forEachPeer(body) }
-        for peer in remembered { body(peer) }
         server.forEachPeer(body)
     }
 }

@@ -50,10 +50,12 @@ package enum KademliaNames {
             return KademliaTarget(
                 key: KademliaKey(Bytes32(words: (first, random.next(), random.next(), random.next()))))
         }
-        guard bits <= 11 else { return nil }
+        // 16,000 hashes on average.
+        guard bits <= 14 else { return nil }
         // The form of a peer id, because that is what others expect to be asked for.
         var name: [UInt8] = [0x12, 0x20] + Bytes32(words: (random.next(), random.next(), random.next(), 0)).bytes
         for attempt in 0..<(8 << bits) {
+            name[31] = UInt8(truncatingIfNeeded: attempt >> 16)
             name[32] = UInt8(truncatingIfNeeded: attempt >> 8)
             name[33] = UInt8(truncatingIfNeeded: attempt)
             let key = KademliaKey(KeyDerivation.sha256(name))

@@ -6,7 +6,8 @@ package import TuttiBase
 ///     searching → (crowded key: sampling × 4 → sweeping) → storing → over
 ///
 /// The phases in brackets are the mitigation of sybils next to a key (Sridhar et al., NDSS 2024): peers are looked for
-/// at made-up points all over the region where k honest peers should live, and all of them are asked or stored at.
+/// at made-up points all over the region where k honest peers should live, past those who crowd, and all of them are
+/// asked or stored at.
 /// `storing` is for puts and provides only.
 package struct KademliaOperation: Sendable {
     package enum Kind: Sendable {
@@ -235,20 +236,43 @@ package struct KademliaOperation: Sendable {
                 sharing: bits + 2, with: start, named: settings.configuration.areTargetsNamed, &random)
             if let point { return (quarter, point) }
         }
-        return nil
+        // No name can be made up for a region so small: the key itself must do, and its crowd isn't asked.
+        return number == 0 ? (Self.samplesMax - 1, target) : nil
     }
 
-    /// Looks for peers near `sample` next.
-    package mutating func sample(_ sample: KademliaTarget, _ settings: KademliaSettings) {
+    /// Looks for peers near `sample` next, beginning with our own contacts and with all that were heard of before.
+    package mutating func sample(
+        _ sample: KademliaTarget, with contacts: [PeerIndex], keys: Keyspace, _ settings: KademliaSettings
+    ) {
         self.sample = sample
+        let heardOf = machine.candidates.filter { $0.state != .failed }.map(\.peer)
         machine = LookupMachine(
             target: sample.key.word, askCount: settings.configuration.k, doneCount: settings.configuration.k,
             alpha: settings.configuration.alpha,
             paths: settings.configuration.paths, candidatesMax: settings.configuration.limits.candidatesMax)
+        machine.start(with: (contacts + heardOf).filter { !isInCrowd($0, keys) }, keys: keys)
     }
 
-    package mutating func startAlsoWithRegion(keys: Keyspace) {
-        machine.start(with: region, keys: keys)
+    /// Whoever is so near to the key that only a quarter as many as k honest peers live there. These are not asked while
+    /// the region is sampled: a crowd that names none but its own, all of them nearer to each point of the region than
+    /// anybody outside, would never let us in. What is stored and asked in the end includes them.
+    private func isInCrowd(_ peer: PeerIndex, _ keys: Keyspace) -> Bool {
+        keys.word(of: peer) ^ target.key.word < regionReach / 4
+    }
+
+    /// The candidate at `source` named these.
+    package mutating func heard(
+        _ peers: [PeerIndex], from source: Int, except own: PeerIndex, keys: Keyspace, _ limits: KademliaLimits
+    ) {
+        switch phase {
+        case .searching, .storing:
+            machine.heard(peers, countMax: limits.peersPerAnswerMax, from: source, except: own, keys: keys)
+        case .sampling:
+            let others = peers.prefix(limits.peersPerAnswerMax).filter { !isInCrowd($0, keys) }
+            machine.heard(others, countMax: others.count, from: source, except: own, keys: keys)
+        case .sweeping:
+            return
+        }
     }
 
     /// Keeps what the machine found of the region.

@@ -74,6 +74,11 @@ package struct KademliaUpkeep: Sendable {
 
     // MARK: Choices
 
+    /// Where the contact stands that is likely to be asked next.
+    package func bucketToCheck(_ table: RoutingTable) -> Int {
+        table.contested != 0 ? table.contested.trailingZeroBitCount : Int(nextBucket) % RoutingTable.bucketsMax
+    }
+
     /// The contact to ask whether it lives.
     package mutating func contactToCheck(_ table: RoutingTable) -> PeerIndex? {
         guard let deepest = table.deepestBucket else { return nil }

@@ -73,11 +73,10 @@ package struct LookupMachine: Sendable {
         }
     }
 
-    /// The candidate at `place` named these; `except` is ourselves. A machine that isn't open only learns nothing new.
+    /// The candidate at `place` named these; `except` is ourselves.
     package mutating func heard(
-        _ peers: [PeerIndex], countMax: Int, from place: Int, except own: PeerIndex, keys: Keyspace, isOpen: Bool
+        _ peers: [PeerIndex], countMax: Int, from place: Int, except own: PeerIndex, keys: Keyspace
     ) {
-        guard isOpen else { return }
         let source = candidates[place]
         let depth = source.depth == .max ? .max : source.depth + 1
         for peer in peers.prefix(countMax) where peer != own {

@@ -129,7 +129,7 @@ package struct RoutingTable: Sendable {
     /// A contact did not answer. True when it lost its place: silent twice, or a newcomer waits for it.
     package mutating func failed(_ peer: PeerIndex, word: UInt64, limits: KademliaLimits) -> Bool {
         let bucket = bucket(of: word)
-        replacements.removeAll { $0.peer == peer }
+        replacements.removeAll { $0.peer.value == peer.value }
         guard let place = place(of: peer, in: bucket) else { return false }
         let isContested = contested & (1 << UInt32(bucket)) != 0
         guard isContested || entries[place] & Self.suspectBit != 0 else {
@@ -146,7 +146,7 @@ package struct RoutingTable: Sendable {
     /// The peer answers this protocol no longer.
     package mutating func remove(_ peer: PeerIndex, word: UInt64, limits: KademliaLimits) -> Bool {
         let bucket = bucket(of: word)
-        replacements.removeAll { $0.peer == peer }
+        replacements.removeAll { $0.peer.value == peer.value }
         guard let place = place(of: peer, in: bucket) else { return false }
         remove(place, from: bucket)
         fill(bucket, limits)
@@ -160,29 +160,34 @@ package struct RoutingTable: Sendable {
 
     /// Contacts for an empty table, without groups; what is over k in a bucket is left out.
     package mutating func load(_ peers: [PeerIndex], keys: Keyspace) {
-        var counts = SIMD32<UInt16>(repeating: 0)
-        for peer in peers where peer.value <= Self.peerMask {
-            let bucket = bucket(of: keys.word(of: peer))
-            if Int(counts[bucket]) < k { counts[bucket] &+= 1 }
-        }
-        var next = SIMD32<UInt16>(repeating: 0)
-        var sum: UInt16 = 0
-        for bucket in 0..<Self.bucketsMax {
-            next[bucket] = sum
-            sum &+= counts[bucket]
-            ends[bucket] = sum
-        }
         groups = []
         replacements = []
         contested = 0
-        entries = [UInt32](unsafeUninitializedCapacity: Int(sum)) { buffer, count in
-            for peer in peers where peer.value <= Self.peerMask {
-                let bucket = bucket(of: keys.word(of: peer))
-                guard next[bucket] < ends[bucket] else { continue }
-                buffer.initializeElement(at: Int(next[bucket]), to: peer.value)
-                next[bucket] &+= 1
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(1, peers.count)) { buckets in
+            withUnsafeTemporaryAllocation(of: Int.self, capacity: Self.bucketsMax) { next in
+                next.initialize(repeating: 0)
+                for (place, peer) in peers.enumerated() {
+                    let bucket = peer.value <= Self.peerMask ? bucket(of: keys.word(of: peer)) : Self.bucketsMax
+                    buckets[place] = UInt8(bucket)
+                    if bucket < Self.bucketsMax, next[bucket] < k { next[bucket] &+= 1 }
+                }
+                var sum = 0
+                for bucket in 0..<Self.bucketsMax {
+                    let count = next[bucket]
+                    next[bucket] = sum
+                    sum += count
+                    ends[bucket] = UInt16(sum)
+                }
+                entries = [UInt32](unsafeUninitializedCapacity: sum) { entries, count in
+                    for (place, peer) in peers.enumerated() {
+                        let bucket = Int(buckets[place])
+                        guard bucket < Self.bucketsMax, next[bucket] < Int(ends[bucket]) else { continue }
+                        entries.initializeElement(at: next[bucket], to: peer.value)
+                        next[bucket] &+= 1
+                    }
+                    count = sum
+                }
             }
-            count = Int(sum)
         }
     }
 
@@ -255,6 +260,15 @@ package struct RoutingTable: Sendable {
         return list.count - before
     }
 
+    /// Reads the bucket and the replacements, one number of each cache line.
+    package func warm(_ bucket: Int) -> UInt64 {
+        var sum = UInt64(contested)
+        for place in stride(from: 0, to: replacements.count, by: 4) { sum &+= UInt64(replacements[place].bucket) }
+        let range = range(bucket)
+        if let last = range.last { sum &+= UInt64(entries[range.lowerBound]) &+ UInt64(entries[last]) }
+        return sum
+    }
+
     package func forEach(_ body: (PeerIndex) -> Void) {
         for entry in entries { body(PeerIndex(entry & Self.peerMask)) }
     }
@@ -325,7 +339,7 @@ package struct RoutingTable: Sendable {
 
     private mutating func keepWaiting(_ replacement: Replacement, countMax: Int) {
         guard countMax > 0 else { return }
-        replacements.removeAll { $0.peer == replacement.peer }
+        replacements.removeAll { $0.peer.value == replacement.peer.value }
         if replacements.count >= countMax { replacements.removeFirst() }
         replacements.append(replacement)
         contested |= 1 << UInt32(replacement.bucket)

@@ -22,6 +22,7 @@ package struct EventQueue<Payload>: ~Copyable {
     private static var nearCount: Int { 4_096 }
     private static var middleCount: Int { 2_048 }
     private static var bucketBitsMax: Int { 10 }
+    private static var toldMax: Int { 16 }
 
     private let slotShift: UInt64
     private let chunkBits: Int
@@ -39,6 +40,8 @@ package struct EventQueue<Payload>: ~Copyable {
     private var openCapacity = 256
     private var openCount = 0
     private var cursor = 0
+    /// Events of the open slot before this were told by `takeUpcoming`.
+    private var toldCount = 0
     private var openSlot: UInt64 = 0
     private var late = EventHeap<Payload>()
     private var far = EventHeap<Payload>()
@@ -107,6 +110,16 @@ package struct EventQueue<Payload>: ~Copyable {
         return late.pop()
     }
 
+    /// Some events that come next, each told once, so that what they need can be read into the cache together; valid
+    /// until the next call. Those that are scheduled for the slot in which time is are never told.
+    @inline(__always)
+    package mutating func takeUpcoming() -> UnsafeBufferPointer<Event> {
+        if cursor == openCount, late.isEmpty { _ = advance() }
+        guard cursor >= toldCount, cursor < openCount else { return UnsafeBufferPointer(start: nil, count: 0) }
+        toldCount = min(openCount, cursor &+ Self.toldMax)
+        return UnsafeBufferPointer(start: open + cursor, count: toldCount &- cursor)
+    }
+
     // MARK: Places
 
     @inline(__always)
@@ -166,6 +179,7 @@ package struct EventQueue<Payload>: ~Copyable {
     /// Moves on to the next slot that holds something; false when nothing is left.
     private mutating func advance() -> Bool {
         cursor = 0
+        toldCount = 0
         openCount = 0
         while openCount == 0, late.isEmpty {
             if inNear > 0 {

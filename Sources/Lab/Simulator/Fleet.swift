@@ -76,6 +76,8 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     var queue = EventQueue<Happening>()
     var cells: [Cell]
     var time: UInt64 = 0
+    /// What `warm` read, so that it is read.
+    private var warmth: UInt64 = 0
     var network: NetworkModel
     var latencies: LatencyTable
     var partition: Partition?
@@ -91,6 +93,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     var churn: ChurnModel?
     var churnDraws: [DrawStream] = []
     let usesLinks: Bool
+    var isAnyUnreachable = false
     /// Peers below this number never leave by churn.
     var permanentCount: UInt32 = 0
 
@@ -150,7 +153,9 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     /// All that happens until `end`.
     package mutating func run(until end: Instant) {
         let end = UInt64(max(0, end.nanoseconds))
-        while let event = queue.pop(notAfter: end) {
+        while true {
+            warm()
+            guard let event = queue.pop(notAfter: end) else { break }
             if event.time > time { time = event.time }
             let place = Int(event.peer)
             if !busyUntil.isEmpty, busyUntil[place] > time, cells[place].isAlive {
@@ -173,6 +178,41 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
         guard stalls[place].waiting < network.socketMessagesMax else { return counts.overflowed &+= 1 }
         stalls[place].waiting += 1
         queue.push(at: stalls[place].until, peer: UInt32(place), happening)
+    }
+
+    /// Peers lie far apart in memory, and most of the time goes by in waiting for it. So all that the next events need is
+    /// read together, before the first of them is due: processors wait for many reads as long as for one.
+    @inline(__always)
+    private mutating func warm() {
+        let upcoming = queue.takeUpcoming()
+        guard upcoming.count > 0 else { return }
+        var sum: UInt64 = 0
+        let stride = MemoryLayout<Core>.stride
+        for event in upcoming.indices {
+            let place = Int(upcoming[event].peer)
+            sum &+= cells[place].armed
+            peers.withUnsafeBytes { bytes in
+                var offset = place &* stride
+                let end = offset &+ stride
+                while offset < end {
+                    sum &+= UInt64(bytes[offset])
+                    offset &+= 64
+                }
+            }
+        }
+        // Held once: counting a reference makes the processor wait for all reads before it.
+        let world = world
+        peers.withUnsafeMutableBufferPointer { peers in
+            for event in upcoming.indices {
+                let place = Int(upcoming[event].peer)
+                if case .message(let from, _, _) = upcoming[event].payload {
+                    sum &+= peers[place].warm(for: PeerIndex(from), world: world)
+                } else {
+                    sum &+= peers[place].warm(for: nil, world: world)
+                }
+            }
+        }
+        warmth &+= sum
     }
 
     private mutating func take(_ happening: Happening, _ place: Int) {

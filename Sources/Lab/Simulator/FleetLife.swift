@@ -118,7 +118,10 @@ extension Fleet {
 
     // MARK: Set-up
 
-    package mutating func setUnreachable(_ peer: PeerIndex) { cells[Int(peer.value)].isUnreachable = true }
+    package mutating func setUnreachable(_ peer: PeerIndex) {
+        isAnyUnreachable = true
+        cells[Int(peer.value)].isUnreachable = true
+    }
 
     /// Not there yet: comes by `.restart`, `.flashCrowd` or churn.
     package mutating func setAbsent(_ peer: PeerIndex) {

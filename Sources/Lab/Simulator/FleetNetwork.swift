@@ -15,7 +15,7 @@ extension Fleet {
             counts.blocked &+= 1
             return
         }
-        if cells[Int(peer)].isUnreachable, !Core.isAnswer(message) {
+        if isAnyUnreachable, cells[Int(peer)].isUnreachable, !Core.isAnswer(message) {
             counts.blocked &+= 1
             return
         }

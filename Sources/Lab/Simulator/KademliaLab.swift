@@ -11,6 +11,8 @@ struct KademliaLab: ~Copyable {
         var configuration = KademliaConfiguration.lab
         var network = NetworkModel()
         var swallowing: UInt32 = 0
+        var undialable: UInt32 = 0
+        var slowDials: UInt32 = 0
         /// Settled tables at the start; otherwise peers come one by one through the first.
         var isLoaded = true
         var joinInterval = Duration.milliseconds(20)
@@ -49,6 +51,8 @@ struct KademliaLab: ~Copyable {
         honest = options.nodes
         var world = KademliaWorld(keys: keys, configuration: options.configuration)
         world.swallowing = options.swallowing
+        world.undialable = options.undialable
+        world.slowDials = options.slowDials
         world.bootstrap = (0..<UInt32(min(3, options.nodes))).map { PeerIndex($0) }
         let total = options.nodes + options.sybils
         if options.sybils > 0 {

@@ -15,6 +15,12 @@ package struct KademliaWorld: Sendable {
     package var sybils: KademliaTables?
     /// A share of the others that takes requests and answers none, in parts per million.
     package var swallowing: UInt32 = 0
+    /// A share that is dead and yet in tables: who calls one learns after the dial's time-out that it failed. Of them
+    /// `slowDials` have a second address, given up later. Both in parts per million.
+    package var undialable: UInt32 = 0
+    package var slowDials: UInt32 = 0
+    package static let dialTimeout = Duration.seconds(5)
+    package static let slowDialTimeout = Duration.seconds(15)
 
     package init(keys: Keyspace, configuration: KademliaConfiguration) {
         self.keys = keys
@@ -53,15 +59,18 @@ package struct KademliaPeer: SimulatedCore {
     private enum Role: UInt8, Sendable {
         case honest
         case swallowing
+        case undialable
+        case undialableSlowly
         case sybil
     }
 
     package private(set) var core: KademliaCore
     private let own: PeerIndex
     private let role: Role
-    /// The attacker's turn, and what it sends.
+    /// The attacker's turn.
     private var nextAttack = Instant.distantFuture
-    private var attacks: [(PeerIndex, KademliaMessage)] = []
+    /// What is sent beside the core's messages, in order of time.
+    private var pending: [(at: Instant, to: PeerIndex, message: KademliaMessage)] = []
     private var draws: DrawStream
 
     package init(_ own: PeerIndex, world: KademliaWorld, seed: UInt64, at now: Instant) {
@@ -74,7 +83,13 @@ package struct KademliaPeer: SimulatedCore {
         } else {
             // Drawn in any case, so that a share of zero moves nothing.
             let lot = draws.below(1_000_000)
-            role = lot < UInt64(world.swallowing) ? .swallowing : .honest
+            if lot < UInt64(world.swallowing) {
+                role = .swallowing
+            } else if lot < UInt64(world.swallowing) + UInt64(world.undialable) {
+                role = draws.happens(world.slowDials) ? .undialableSlowly : .undialable
+            } else {
+                role = .honest
+            }
         }
     }
 
@@ -108,7 +123,9 @@ package struct KademliaPeer: SimulatedCore {
         case .request(let id, let request):
             switch role {
             case .swallowing: return
-            case .sybil: return poison(id, request, peer, world)
+            case .undialable: return pending.append((now + KademliaWorld.dialTimeout, peer, .refusal(id)))
+            case .undialableSlowly: return pending.append((now + KademliaWorld.slowDialTimeout, peer, .refusal(id)))
+            case .sybil: return poison(id, request, peer, world, now)
             case .honest: break
             }
             // A stream comes over a connection, and a connection with identify.
@@ -137,15 +154,31 @@ package struct KademliaPeer: SimulatedCore {
         if now >= nextAttack {
             nextAttack = now + .seconds(10)
             let victim = PeerIndex(UInt32(truncatingIfNeeded: draws.below(UInt64(max(1, world.sybilsFrom)))))
-            attacks.append((victim, .request(0, .findNode(KademliaTarget(key: world.keys.key(of: own))))))
+            let target = KademliaTarget(key: world.keys.key(of: own))
+            pending.append((now, victim, .request(0, .findNode(target))))
         }
-        if role != .sybil { core.handleTimeout(at: now, keys: world.keys) }
+        if isRunning { core.handleTimeout(at: now, keys: world.keys) }
     }
 
-    package var nextTimeout: Instant? { role == .sybil ? nextAttack : core.nextTimeout }
+    private var isRunning: Bool { role == .honest || role == .swallowing }
+
+    package mutating func warm(for peer: PeerIndex?, world: KademliaWorld) -> UInt64 {
+        core.warm(for: peer, keys: world.keys)
+    }
+
+    package var nextTimeout: Instant? {
+        switch role {
+        case .honest, .swallowing: core.nextTimeout
+        case .undialable, .undialableSlowly: pending.first?.at
+        case .sybil: nextAttack
+        }
+    }
 
     package mutating func nextStep(world: KademliaWorld, at now: Instant) -> FleetStep<KademliaPeer>? {
-        if let attack = attacks.popLast() { return .send(attack.0, attack.1) }
+        if let first = pending.first, first.at <= now {
+            pending.removeFirst()
+            return .send(first.to, first.message)
+        }
         while let effect = core.nextEffect() {
             switch effect {
             case .call(let id, let peer, let request):
@@ -169,14 +202,16 @@ package struct KademliaPeer: SimulatedCore {
     }
 
     /// The attacker names its own peers, as near to the target as it has them.
-    private mutating func poison(_ id: UInt32, _ request: KademliaRequest, _ peer: PeerIndex, _ world: KademliaWorld) {
+    private mutating func poison(
+        _ id: UInt32, _ request: KademliaRequest, _ peer: PeerIndex, _ world: KademliaWorld, _ now: Instant
+    ) {
         let target: KademliaTarget? =
             switch request {
             case .findNode(let target), .getValue(let target), .getProviders(let target): target
             case .ping, .putValue, .addProvider: nil
             }
         let named = target.flatMap { world.sybils?.closest(to: $0.key, count: 20) } ?? []
-        attacks.append((peer, .response(id, KademliaResponse(closer: named))))
+        pending.append((now, peer, .response(id, KademliaResponse(closer: named))))
     }
 
     // MARK: Messages

@@ -63,13 +63,25 @@ package struct KademliaTables: Sendable {
             for place in range where peers[place] != own.value { table.append(PeerIndex(peers[place])) }
             return
         }
-        let first = table.count
-        while table.count < first + k {
-            let drawn = peers[range.lowerBound + Int(truncatingIfNeeded: draws.below(UInt64(range.count)))]
-            // Compared as numbers: `==` of another module's type is a call.
-            var same: UInt32 = 0
-            for place in first..<table.count { same |= table[place].value == drawn ? 1 : 0 }
-            if same == 0 { table.append(PeerIndex(drawn)) }
+        // In memory of its own: the compiler then compares eight numbers at a time.
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: k) { taken in
+            var lots = draws
+            var count = 0
+            peers.withUnsafeBufferPointer { peers in
+                while count < k {
+                    let drawn = peers[range.lowerBound &+ Int(truncatingIfNeeded: lots.below(UInt64(range.count)))]
+                    var same: UInt32 = 0
+                    var place = 0
+                    while place < count {
+                        same |= taken[place] == drawn ? 1 : 0
+                        place &+= 1
+                    }
+                    taken[count] = drawn
+                    count &+= same == 0 ? 1 : 0
+                }
+            }
+            draws = lots
+            for place in 0..<k { table.append(PeerIndex(taken[place])) }
         }
     }
 

@@ -24,12 +24,20 @@ package protocol SimulatedCore: Sendable {
     var nextTimeout: Instant? { get }
     mutating func nextStep(world: World, at now: Instant) -> FleetStep<Self>?
 
+    /// Reads what the next event will need beyond the peer itself, a message of `peer` or a timer, and changes nothing.
+    /// The number says nothing; it keeps the reads from being left out.
+    mutating func warm(for peer: PeerIndex?, world: World) -> UInt64
+
     /// About what the message takes on the wire.
     static func byteCount(_ message: borrowing Message) -> Int
     /// A word that tells this message from others, for the digest.
     static func fingerprint(_ message: borrowing Message) -> UInt64
     /// Passes into a peer that nobody can dial: it answers what that peer asked.
     static func isAnswer(_ message: borrowing Message) -> Bool
+}
+
+extension SimulatedCore {
+    package mutating func warm(for peer: PeerIndex?, world: World) -> UInt64 { 0 }
 }
 
 package enum LinkChange: Hashable, Sendable {
