@@ -51,6 +51,8 @@ struct GossipPeer: Sendable {
     var pending = 0
     var unwanted: [Unwanted] = []
     var outbox = GossipRPC()
+    /// The numbers of the forwarded messages in the outbox, in order, as long as it holds no others.
+    var outboxRecords: [UInt32] = []
     var outboxBytes = 0
     var isQueued = false
 
@@ -110,6 +112,7 @@ struct GossipPeers: Sendable {
         slots[slot].topics = []
         slots[slot].unwanted = []
         slots[slot].outbox = GossipRPC()
+        slots[slot].outboxRecords = []
         slots[slot].outboxBytes = 0
         free.append(slot)
     }

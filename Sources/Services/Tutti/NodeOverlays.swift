@@ -67,6 +67,7 @@ extension NodeConfiguration {
             var kademlia = KademliaConfiguration()
             kademlia.protocolPrefix = dht.prefix
             kademlia.isServer = dht.mode == .server
+            kademlia.storingAlpha = 10
             kademlia.validator = KademliaValidator(accepts: dht.accepts, prefers: dht.prefers)
             if limits == .lab { kademlia.limits.requestInterval = .zero }
             configuration.kademlia = kademlia
@@ -75,6 +76,7 @@ extension NodeConfiguration {
             var gossip = GossipConfiguration(identity: identity, firstSequence: startNanoseconds)
             // Below this, saying what we don't want costs everybody more than a message that comes twice.
             gossip.mesh.idontwantThresholdBytes = 4 * 1_024
+            gossip.mesh.gatherInterval = .milliseconds(20)
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }
