@@ -98,7 +98,7 @@ struct RequestStreamsTests {
         guard case .open(_, _, let request, _)? = streams.commands().last else { throw Unexpected() }
         streams.handleTimeout(at: .zero + .seconds(10))
         let outcome = streams.outcomes()
-        #expect(outcome == [1: .some(nil), 2: .some(nil)])
+        #expect(outcome == [1: UInt8?.none, 2: UInt8?.none])
         streams.opened(request, key, at: .zero + .seconds(11))
         guard case .reset(key)? = streams.commands().last else { throw Unexpected() }
         #expect(streams.nextTimeout == nil)

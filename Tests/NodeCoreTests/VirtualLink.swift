@@ -138,11 +138,14 @@ struct VirtualLink {
         post(node, input, after: arrival - now, socket: socket)
     }
 
-    /// True for a message that another of the same moment follows: both are handled before the node is drained.
+    /// True for a message that others of the same moment follow: all are handled before the node is drained.
     private mutating func takesAlong(_ event: Event) -> Bool {
-        guard case .message = event.input, let next = events.min(by: { $0.isBefore($1) }), next.at == event.at,
-            next.node == event.node, case .message = next.input
-        else { return false }
+        guard case .message = event.input else { return false }
+        let isFollowed = events.contains { next in
+            guard next.at == event.at, next.node == event.node, case .message = next.input else { return false }
+            return true
+        }
+        guard isFollowed else { return false }
         if let socket = event.socket, sockets[socket].isClosed { return true }
         nodes[event.node].core.handle(.peers(event.input), at: now)
         return true
@@ -152,7 +155,7 @@ struct VirtualLink {
         if let socket = event.socket, sockets[socket].isClosed {
             switch event.input {
             case .closed, .dialFailed: break
-            default: return
+            default: return drain(event.node)
             }
         }
         if case .established(_, _, .outbound, _) = event.input, let socket = event.socket {

@@ -539,6 +539,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             handles[id]?.perform(commands)
         }
         outboxOrder.removeAll(keepingCapacity: true)
+        calls.turnEnded()
         if isClosing, handles.isEmpty { resumeCloser() }
         arm()
         scheduleExport()
