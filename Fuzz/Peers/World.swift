@@ -327,7 +327,7 @@ final class World {
             require(connections[id]?.phase == .accepted, "only what was accepted is refused")
             closed(id)
         case .close(let id): closed(id)
-        case .openStream(let id, let name, let request):
+        case .openStream(let id, let name, let request, _):
             require(connections[id]?.phase == .up, "streams are opened on connections that are up")
             connections[id]?.opening.append((request, name))
         case .send(let id, let stream, let bytes):

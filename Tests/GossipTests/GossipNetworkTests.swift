@@ -80,6 +80,52 @@ import struct NIOCore.ByteBuffer
         #expect(with < 20 * 39 * 9 / 4)
     }
 
+    @Test("under load forwards leave together, and fewer copies of what others bring meanwhile")
+    func gathering() {
+        func sent(_ interval: Duration) -> (rpcs: UInt64, messages: Int) {
+            var network = Self.network(seed: 8) { _, configuration in configuration.mesh.gatherInterval = interval }
+            let before = network.cores.reduce(0) { $0 + $1.stats.rpcsSent }
+            for number in 0..<120 {
+                network.publish("m\(number)", at: number % 40)
+                network.run(for: .milliseconds(2))
+            }
+            network.run(for: .seconds(4))
+            Self.expectAll(network, count: 120)
+            return (network.cores.reduce(0) { $0 + $1.stats.rpcsSent } - before, network.messagesSent)
+        }
+        let (gathered, atOnce) = (sent(.milliseconds(20)), sent(.zero))
+        #expect(gathered.rpcs < atOnce.rpcs * 6 / 10, "\(gathered) against \(atOnce)")
+        #expect(gathered.messages < atOnce.messages, "\(gathered) against \(atOnce)")
+    }
+
+    @Test("a forward after a pause leaves at once, the next at the interval's end or with a message of our own")
+    func gatheringTimes() {
+        var network = GossipNetwork(3, seed: 9) { _, configuration in
+            configuration.mesh.floodPublish = false
+            configuration.mesh.gatherInterval = .milliseconds(20)
+        }
+        network.connect(0, 1)
+        network.connect(0, 2)
+        for node in 0..<3 { network.handle(.subscribeRequested("news"), at: node) }
+        network.run(for: .seconds(5))
+        // From 1 to 0 takes 8.9 ms, a verdict half a millisecond.
+        func sent(after duration: Duration) -> Int {
+            network.run(for: duration)
+            return network.messagesSent
+        }
+        network.publish("a", at: 1)
+        #expect(sent(after: .milliseconds(11)) == 2)
+        network.publish("b", at: 1)
+        #expect(sent(after: .milliseconds(14)) == 3)
+        #expect(sent(after: .milliseconds(5)) == 4)
+        network.publish("c", at: 1)
+        #expect(sent(after: .milliseconds(12)) == 5)
+        network.publish("d", at: 0)
+        #expect(network.messagesSent == 8)
+        network.run(for: .seconds(1))
+        #expect(network.delivered[2] == ["a", "b", "c", "d"])
+    }
+
     @Test("a node with no mesh hears of messages by gossip and asks for them")
     func lazyPull() {
         // A star whose centre has room for nobody: dHigh is reached by peers that we dialled.

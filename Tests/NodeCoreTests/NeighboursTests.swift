@@ -92,6 +92,33 @@ struct NeighboursTests {
         }
     }
 
+    @Test("What comes together leaves together")
+    func gossipInOnePiece() throws {
+        var link = Self.network(seed: 4)
+        // To one peer in one moment, one message each.
+        for number in UInt8(0)..<5 {
+            link.give(
+                1, .gossip(.publish(RequestID(3_000), Self.topic, ByteBuffer(repeating: number, count: 100))))
+        }
+        let start = link.log.count
+        link.run(until: link.now + .milliseconds(60))
+        let counts = link.log[start...].compactMap { entry -> Int? in
+            guard entry.node != 1, case .send(_, _, let bytes) = entry.effect else { return nil }
+            let rpc: GossipRPC?
+            do throws(DecodeError) {
+                rpc = try GossipWire.decode(bytes, limits: GossipLimits())
+            } catch {
+                // Another core's.
+                rpc = nil
+            }
+            return rpc.flatMap { rpc in
+                rpc.messages.contains { $0.topic == Self.topic } ? rpc.messages.count : nil
+            }
+        }
+        #expect(!counts.isEmpty)
+        #expect(counts.allSatisfy { $0 == 5 })
+    }
+
     @Test("All have neighbours, and those of one know it as theirs")
     func membership() {
         let link = Self.network(seed: 3)

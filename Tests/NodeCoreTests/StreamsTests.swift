@@ -40,10 +40,11 @@ extension RequestStreams {
             streams.call(
                 RequestID(id), peer, bytes(UInt8(id)), expectsAnswer: true, over: connection, at: .zero)
         }
-        guard case .open(connection, "/x/1", let request)? = streams.commands().first else {
+        guard case .open(connection, "/x/1", let request, let first)? = streams.commands().first else {
             throw Unexpected()
         }
         #expect(streams.owns(request))
+        #expect(first == [bytes(1)])
         streams.opened(request, key, at: .zero)
         return streams
     }
@@ -53,13 +54,64 @@ private struct Unexpected: Error {}
 
 @Suite("Requests on streams")
 struct RequestStreamsTests {
+    @Test("What wants no answer is done when its stream is there, and fails when the stream is refused")
+    func unanswered() throws {
+        for isRefused in [false, true] {
+            var streams = RequestStreams("/x/1", owner: 9)
+            streams.call(RequestID(1), peer, bytes(1), expectsAnswer: false, over: connection, at: .zero)
+            guard case .open(_, _, let request, let first)? = streams.commands().last else { throw Unexpected() }
+            #expect(first == [bytes(1)])
+            #expect(streams.callCount == 1)
+            if isRefused { streams.openFailed(request) } else { streams.opened(request, key, at: .zero) }
+            switch streams.nextOutcome() {
+            case .answered(RequestID(1), _): #expect(!isRefused)
+            case .failed(RequestID(1)): #expect(isRefused)
+            default: Issue.record("the call has not ended")
+            }
+            #expect(streams.owns(key) == !isRefused)
+            #expect(streams.callCount == 0)
+        }
+    }
+
+    @Test("What was asked before the peer was dialled goes out with the stream's proposal")
+    func dialledFirst() throws {
+        var streams = RequestStreams("/x/1", owner: 9)
+        for id in UInt8(1)...2 {
+            streams.call(RequestID(UInt64(id)), peer, bytes(id), expectsAnswer: true, over: nil, at: .zero)
+        }
+        guard case .dial(let dial, peer, _)? = streams.commands().last else { throw Unexpected() }
+        streams.dialed(dial, connection, at: .zero)
+        guard case .open(connection, _, let request, let first)? = streams.commands().last else { throw Unexpected() }
+        #expect(first == [bytes(1), bytes(2)])
+        streams.opened(request, key, at: .zero)
+        #expect(streams.commands().isEmpty)
+        for value in UInt8(11)...12 { streams.message(key, bytes(value), at: .zero) }
+        let outcome = streams.outcomes()
+        #expect(outcome == [1: 11, 2: 12])
+    }
+
+    @Test("Calls behind a proposal that is never answered fail together")
+    func stuckOpening() throws {
+        var streams = RequestStreams("/x/1", owner: 9)
+        streams.call(RequestID(1), peer, bytes(1), expectsAnswer: true, over: connection, at: .zero)
+        streams.call(RequestID(2), peer, bytes(2), expectsAnswer: true, over: connection, at: .zero + .seconds(1))
+        guard case .open(_, _, let request, _)? = streams.commands().last else { throw Unexpected() }
+        streams.handleTimeout(at: .zero + .seconds(10))
+        let outcome = streams.outcomes()
+        #expect(outcome == [1: UInt8?.none, 2: UInt8?.none])
+        streams.opened(request, key, at: .zero + .seconds(11))
+        guard case .reset(key)? = streams.commands().last else { throw Unexpected() }
+        #expect(streams.nextTimeout == nil)
+    }
+
     @Test("Calls share one stream, and answers go to them in their order")
     func order() throws {
         var streams = try RequestStreams.open(calls: 3)
         let sent = streams.commands().compactMap { command -> UInt8? in
             if case .send(key, let bytes) = command { bytes.readableBytesView.first } else { nil }
         }
-        #expect(sent == [1, 2, 3])
+        // The first went out behind the proposal.
+        #expect(sent == [2, 3])
         for value in UInt8(11)...13 { streams.message(key, bytes(value), at: .zero) }
         let outcome1 = streams.outcomes()
         #expect(outcome1 == [1: 11, 2: 12, 3: 13])
@@ -84,7 +136,7 @@ struct RequestStreamsTests {
         _ = streams.commands()
         streams.lost(key, at: .zero)
         let opening = streams.commands().compactMap { command -> RequestID? in
-            if case .open(_, _, let request) = command { request } else { nil }
+            if case .open(_, _, let request, let first) = command, first == [bytes(2)] { request } else { nil }
         }
         #expect(opening.count == 1)
         let second = StreamKey(connection, StreamID(3))
@@ -122,7 +174,7 @@ struct RequestStreamsTests {
         let outcome6 = streams.outcomes()
         #expect(outcome6 == [3: nil])
         streams.call(RequestID(4), peer, bytes(4), expectsAnswer: true, over: connection, at: .zero)
-        guard case .open(_, _, let request)? = streams.commands().last else { throw Unexpected() }
+        guard case .open(_, _, let request, _)? = streams.commands().last else { throw Unexpected() }
         streams.openFailed(request)
         let outcome7 = streams.outcomes()
         #expect(outcome7 == [4: nil])
@@ -173,7 +225,7 @@ extension MessageStreams {
 
     /// The request and connection of the stream that is wanted.
     fileprivate mutating func opening() throws -> (RequestID, ConnectionID) {
-        for case .open(let connection, _, let request) in commands() { return (request, connection) }
+        for case .open(let connection, _, let request, _) in commands() { return (request, connection) }
         throw Unexpected()
     }
 }

@@ -118,7 +118,7 @@ struct VirtualLink {
             if let event, events[event].at <= timer?.at ?? .distantFuture, events[event].at <= end {
                 let event = events.remove(at: event)
                 now = max(now, event.at)
-                deliver(event)
+                if !takesAlong(event) { deliver(event) }
             } else if let timer, timer.at <= end {
                 now = max(now, timer.at)
                 nodes[timer.node].core.handleTimeout(at: now)
@@ -145,11 +145,24 @@ struct VirtualLink {
         post(node, input, after: arrival - now, socket: socket)
     }
 
+    /// True for a message that others of the same moment follow: all are handled before the node is drained.
+    private mutating func takesAlong(_ event: Event) -> Bool {
+        guard case .message = event.input else { return false }
+        let isFollowed = events.contains { next in
+            guard next.at == event.at, next.node == event.node, case .message = next.input else { return false }
+            return true
+        }
+        guard isFollowed else { return false }
+        if let socket = event.socket, sockets[socket].isClosed { return true }
+        nodes[event.node].core.handle(.peers(event.input), at: now)
+        return true
+    }
+
     private mutating func deliver(_ event: Event) {
         if let socket = event.socket, sockets[socket].isClosed {
             switch event.input {
             case .closed, .dialFailed: break
-            default: return
+            default: return drain(event.node)
             }
         }
         if case .established(_, _, .outbound, _) = event.input, let socket = event.socket {
@@ -228,8 +241,8 @@ struct VirtualLink {
             close(
                 socket, from: sockets[socket].acceptID == id && sockets[socket].listener == node ? 1 : 0, reason: .local
             )
-        case .openStream(let id, let name, let request):
-            open(node, id, name, request)
+        case .openStream(let id, let name, let request, let first):
+            open(node, id, name, request, first)
         case .send(let id, let stream, let bytes):
             forward(node, id) { .message($0, stream, bytes) }
         case .closeWriting(let id, let stream):
@@ -316,7 +329,9 @@ struct VirtualLink {
         post(order[1 - side], ends[1 - side], after: arrival - now)
     }
 
-    private mutating func open(_ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID) {
+    private mutating func open(
+        _ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID, _ first: [ByteBuffer] = []
+    ) {
         guard let index = socketOf[node][id], !sockets[index].isClosed else { return }
         let side = sockets[index].dialler == node && sockets[index].dialID == id ? 0 : 1
         let stream = StreamID(sockets[index].nextStream[side])
@@ -328,6 +343,7 @@ struct VirtualLink {
             return post(node, .streamFailed(id, stream, .refused), after: sockets[index].latency * 2, socket: index)
         }
         forward(node, id) { .streamOpened($0, stream, name, .inbound, request: nil) }
+        for bytes in first { forward(node, id) { .message($0, stream, bytes) } }
     }
 
     // MARK: Digest
@@ -342,7 +358,9 @@ struct VirtualLink {
         case .admit(let id): mix("admit \(id)")
         case .refuse(let id, let until): mix("refuse \(id) \(until.nanoseconds)")
         case .close(let id): mix("close \(id)")
-        case .openStream(let id, let name, let request): mix("open \(id) \(name) \(request.value)")
+        case .openStream(let id, let name, let request, let first):
+            mix("open \(id) \(name) \(request.value)")
+            for bytes in first { for byte in bytes.readableBytesView { mix(byte) } }
         case .send(let id, let stream, let bytes):
             mix("send \(id) \(stream)")
             for byte in bytes.readableBytesView { mix(byte) }

@@ -280,7 +280,7 @@ private struct FuzzRun {
         case .close(let id), .refuse(let id, _):
             if lives[id] == nil || lives[id] == .gone || lives[id] == .attempt { findings.append("close for \(id)") }
             note(5, id.value)
-        case .openStream(let id, let name, let request):
+        case .openStream(let id, let name, let request, _):
             if lives[id] != .up { findings.append("openStream for \(id)") }
             openRequests.append((id, request, name))
             note(6, id.value, request.value)

@@ -156,7 +156,7 @@ extension [PeersEffect] {
     }
     var opened: [(connection: ConnectionID, name: ProtocolID, request: RequestID)] {
         compactMap { effect in
-            guard case .openStream(let connection, let name, let request) = effect else { return nil }
+            guard case .openStream(let connection, let name, let request, _) = effect else { return nil }
             return (connection, name, request)
         }
     }

@@ -56,18 +56,27 @@ struct RigCommand: AsyncParsableCommand {
         if environment["RIG_PUBSUB"] == "1" { configuration.gossip = GossipSettings() }
         if environment["RIG_MESH"] == "1" { configuration.mesh = MeshSettings() }
         Console.note("limits profile: \(configuration.limits.rawValue)")
+        // What overlays are asked costs less than waking another thread for it would.
+        let loops = NodeLoops()
+        configuration.loops = loops
         try await withNode(configuration) { node in
             RigServer.serve(on: node)
             let output = RigOutput()
             let addresses = try await node.listenAddresses.map { "\($0)" }
-            await output.write(
-                RigReady(ready: true, id: "\(node.peerID)", addrs: addresses, pids: [getpid()]))
-            await withDiscardingTaskGroup { group in
-                for await line in RigInput.lines() {
-                    group.addTask { await RigOperations(node: node).answer(line, to: output) }
+            output.write(RigReady(ready: true, id: "\(node.peerID)", addrs: addresses, pids: [getpid()]))
+            await withTaskExecutorPreference(loops.executor) {
+                await withDiscardingTaskGroup { group in
+                    for await line in RigInput.lines() {
+                        guard let request = RigInput.request(line) else { continue }
+                        let executor = request.isOfOverlays ? loops.executor : globalConcurrentExecutor
+                        group.addTask(executorPreference: executor) {
+                            await RigOperations(node: node).answer(request, to: output)
+                        }
+                    }
+                    group.cancelAll()
                 }
-                group.cancelAll()
             }
         }
+        await loops.shutDown()
     }
 }

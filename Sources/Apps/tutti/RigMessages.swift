@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import Synchronization
 
 /// What the rig asks. Which fields stand depends on `op`.
 struct RigRequest: Decodable, Sendable {
@@ -18,6 +19,13 @@ struct RigRequest: Decodable, Sendable {
     let value: String?
     let cid: String?
     let topic: String?
+
+    var isOfOverlays: Bool {
+        switch op {
+        case "dht_put", "dht_get", "provide", "find_providers", "find_peer", "subscribe", "publish": true
+        default: false
+        }
+    }
 }
 
 struct RigReady: Encodable, Sendable {
@@ -44,15 +52,24 @@ struct RigAnswer: Encodable, Sendable {
     var addrs: [String]?
 }
 
-/// Writes whole lines, one at a time.
-actor RigOutput {
+/// Writes whole lines.
+final class RigOutput: Sendable {
+    private let isWriting = Mutex(())
+
     func write(_ message: some Encodable & Sendable) {
         guard let line = try? Console.json(message) else { return }
-        Console.print(line)
+        isWriting.withLock { _ in Console.print(line) }
     }
 
-    func write(line: String) {
-        Console.print(line)
+    func write(lines: [UInt8]) {
+        isWriting.withLock { _ in
+            var rest = lines[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Foundation.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                guard count > 0 || errno == EINTR else { return }
+                rest = rest.dropFirst(max(0, count))
+            }
+        }
     }
 
     func write(_ answer: RigAnswer, to request: RigRequest) {
@@ -64,6 +81,14 @@ actor RigOutput {
 }
 
 enum RigInput {
+    static func request(_ line: String) -> RigRequest? {
+        guard let request = try? JSONDecoder().decode(RigRequest.self, from: Data(line.utf8)) else {
+            Console.note("not a request: \(line.prefix(200))")
+            return nil
+        }
+        return request
+    }
+
     /// The lines of stdin. Reading blocks, so it has a thread of its own, which ends with the process.
     static func lines() -> AsyncStream<String> {
         let (stream, continuation) = AsyncStream.makeStream(of: String.self)

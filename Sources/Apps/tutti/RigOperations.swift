@@ -12,21 +12,17 @@ struct RigOperations: Sendable {
     private static let deadline = Duration.seconds(600)
     let node: Node
 
-    func answer(_ line: String, to output: RigOutput) async {
-        guard let request = try? JSONDecoder().decode(RigRequest.self, from: Data(line.utf8)) else {
-            Console.note("not a request: \(line.prefix(200))")
-            return
-        }
+    func answer(_ request: RigRequest, to output: RigOutput) async {
         do {
             guard request.op != "hold" else {
                 // Answered when all are up, and held until the program ends.
                 return try await RigHolder.hold(try address(request), count: request.count ?? 1) { count in
-                    await output.write(RigAnswer(held: count), to: request)
+                    output.write(RigAnswer(held: count), to: request)
                 }
             }
-            await output.write(try await perform(request, output), to: request)
+            output.write(try await perform(request, output), to: request)
         } catch {
-            await output.write(RigAnswer(i: request.i, err: "\(error)"))
+            output.write(RigAnswer(i: request.i, err: "\(error)"))
         }
     }
 

@@ -2,7 +2,8 @@
 import Foundation
 import Tutti
 
-/// What a rig asks of the DHT, of topics and of the neighbourhood.
+/// What a rig asks of the DHT, of topics and of the neighbourhood. Runs on the node's loop: nothing here blocks but
+/// writing to the rig.
 struct RigOverlays: Sendable {
     private typealias Refusal = RigOperations.Refusal
     private static let deadline = Duration.seconds(60)
@@ -29,18 +30,7 @@ struct RigOverlays: Sendable {
             let addresses = try await node.dht.findPeer(try RigOperations.peer(request), deadline: Self.deadline)
             return RigAnswer(addrs: addresses.map { "\($0)" })
         case "subscribe":
-            let topic = try topic(request)
-            let messages = try await node.gossip.subscribe(topic)
-            await output.write(RigAnswer(), to: request)
-            let name = try Console.json([topic]).dropFirst().dropLast()
-            for await message in messages {
-                let data = Data(message.data.readableBytesView).base64EncodedString()
-                let now = Date().timeIntervalSince1970
-                // By hand: a JSON encoder would cost more than the message did on its way.
-                await output.write(
-                    line:
-                        #"{"event":"msg","topic":\#(name),"from":"\#(message.author)","data":"\#(data)","t":\#(now)}"#)
-            }
+            try await follow(try topic(request), request, output)
             throw Refusal(description: "the subscription ended")
         case "publish":
             try await node.gossip.publish(
@@ -51,6 +41,27 @@ struct RigOverlays: Sendable {
             let found = try await node.reachability
             return RigAnswer(value: found.status.rawValue, addrs: found.addresses.map { "\($0.address)" })
         default: throw Refusal(description: "unsupported")
+        }
+    }
+
+    private func follow(_ topic: String, _ request: RigRequest, _ output: RigOutput) async throws {
+        let messages = try await node.gossip.subscribe(topic)
+        output.write(RigAnswer(), to: request)
+        let name = try Console.json([topic]).dropFirst().dropLast()
+        var texts: [PeerID: String] = [:]
+        var iterator = messages.makeAsyncIterator()
+        while let batch = await iterator.nextBatch() {
+            let now = Date().timeIntervalSince1970
+            var lines = ""
+            for message in batch {
+                let author = texts[message.author] ?? "\(message.author)"
+                texts[message.author] = author
+                let data = Data(message.data.readableBytesView).base64EncodedString()
+                // By hand: a JSON encoder would cost more than the message did on its way.
+                lines += #"{"event":"msg","topic":\#(name),"from":"\#(author)","data":"\#(data)","t":\#(now)}"#
+                lines += "\n"
+            }
+            output.write(lines: Array(lines.utf8))
         }
     }
 

@@ -15,7 +15,11 @@ package struct TimerQueue<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    private var heap: [Item] = []
+    /// The earliest deadline, or nil when nothing is set. Stored: cores ask for it in every turn.
+    package private(set) var next: Instant?
+    private var heap: [Item] = [] {
+        didSet { next = heap.first?.deadline }
+    }
     private var live: [Key: UInt64] = [:]
     private var sequence: UInt64 = 0
 
@@ -23,9 +27,6 @@ package struct TimerQueue<Key: Hashable & Sendable>: Sendable {
 
     package var isEmpty: Bool { live.isEmpty }
     package var count: Int { live.count }
-
-    /// The earliest deadline, or nil when nothing is set.
-    package var next: Instant? { heap.first?.deadline }
 
     package func isSet(_ key: Key) -> Bool { live[key] != nil }
 

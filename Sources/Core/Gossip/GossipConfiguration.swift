@@ -119,6 +119,8 @@ package struct GossipMeshParameters: Hashable, Sendable {
     package var idontwantLengthMax = 10
     package var idontwantMessagesMax = 1_000
     package var idontwantHeartbeats = 3
+    /// Messages to forward leave at most this often, unless a message of our own takes them along. Zero: at once.
+    package var gatherInterval: Duration = .zero
     package var floodPublish = true
     package var opportunisticGraftHeartbeats = 60
     package var opportunisticGraftPeers = 2
@@ -140,6 +142,9 @@ package struct GossipMeshParameters: Hashable, Sendable {
         }
         if heartbeatInterval < .milliseconds(10) { return "heartbeatInterval is below 10 ms" }
         if heartbeatInitialDelay < .zero { return "heartbeatInitialDelay is negative" }
+        if gatherInterval < .zero || gatherInterval >= heartbeatInterval {
+            return "gatherInterval is negative or not below heartbeatInterval"
+        }
         let backoffs = [pruneBackoff, unsubscribeBackoff, fanoutLifetime, iwantFollowUp]
         if backoffs.contains(where: { $0 < .seconds(1) }) { return "a backoff or lifetime is below 1 s" }
         if backoffMax < pruneBackoff || backoffMax < unsubscribeBackoff || backoffMax > .seconds(86_400) {

@@ -10,7 +10,8 @@ package import TuttiBase
 ///
 /// A message is *pending* from its first arrival to its verdict, then *valid*, *rejected* or *ignored*. It is
 /// forwarded only when valid, as the bytes that it came in, never to a peer that has it or wrote it. What is for one peer
-/// goes into one RPC per turn, that is between two drains of `nextEffect`.
+/// goes into one RPC per turn, that is between two drains of `nextEffect`. Messages to forward that follow others within
+/// `gatherInterval` wait for its end and leave together: under load, an RPC for each costs more than all that is in it.
 ///
 /// Legal and late: inputs about peers, requests and topics that are gone; they are dropped. The peer's fault: malformed
 /// RPCs and messages, grafts within a backoff, promises that are not kept; the score tells. Nothing traps.
@@ -69,6 +70,14 @@ package struct GossipCore: Sendable {
     private var effects: Deque<GossipEffect> = []
     /// Slots with something in the outbox, in the order in which it came.
     private var queued: Deque<Int> = []
+    /// What is queued leaves at the next drain.
+    private var isLeaving = false
+    /// Among what is queued are messages to forward; something that may not wait.
+    var holdsForwards = false
+    var isPressing = false
+    /// Forwards left; they do again from `gatheredUntil` on.
+    private var gatheredUntil: Instant?
+    private var leavesAt: Instant?
 
     package init(configuration: GossipConfiguration, seed: UInt64, at now: Instant) {
         self.configuration = configuration
@@ -106,10 +115,15 @@ package struct GossipCore: Sendable {
             refreshScore(slot, at: now)
         case .directPeersChanged(let list): setDirectPeers(list, at: now)
         }
+        release(at: now)
     }
 
     package mutating func handleTimeout(at now: Instant) {
-        guard let due = heartbeatAt, due <= now else { return }
+        if let due = heartbeatAt, due <= now { beat(due, at: now) }
+        release(at: now)
+    }
+
+    private mutating func beat(_ due: Instant, at now: Instant) {
         beat(at: now)
         guard needsHeartbeat else {
             heartbeatAt = nil
@@ -121,12 +135,16 @@ package struct GossipCore: Sendable {
 
     // MARK: Outputs
 
-    package var nextTimeout: Instant? { heartbeatAt }
+    package var nextTimeout: Instant? {
+        guard let leavesAt else { return heartbeatAt }
+        return min(leavesAt, heartbeatAt ?? leavesAt)
+    }
 
     package mutating func nextEffect() -> GossipEffect? {
         if let effect = effects.popFirst() { return effect }
-        while let slot = queued.popFirst() {
+        while isLeaving, let slot = queued.popFirst() {
             guard peers[slot].isConnected, peers[slot].isQueued else { continue }
+            spareHolder(slot)
             let rpc: GossipRPC
             if peers[slot].outboxBytes <= limits.rpcBytesMax {
                 rpc = peers[slot].outbox
@@ -142,7 +160,42 @@ package struct GossipCore: Sendable {
             stats.rpcsSent &+= 1
             return .send(peers[slot].index, rpc)
         }
+        isLeaving = false
         return nil
+    }
+
+    /// Decides whether what is queued leaves now.
+    private mutating func release(at now: Instant) {
+        guard !queued.isEmpty else {
+            leavesAt = nil
+            return
+        }
+        if holdsForwards, !isPressing, let until = gatheredUntil, until > now {
+            leavesAt = until
+            return
+        }
+        if holdsForwards, mesh.gatherInterval > .zero { gatheredUntil = now + mesh.gatherInterval }
+        (isLeaving, holdsForwards, isPressing, leavesAt) = (true, false, false, nil)
+    }
+
+    /// Takes out of a peer's RPC what it has sent or said to have while it waited.
+    private mutating func spareHolder(_ slot: Int) {
+        let numbers = peers[slot].outboxRecords
+        guard !numbers.isEmpty else { return }
+        peers[slot].outboxRecords = []
+        let index = peers[slot].index
+        guard numbers.contains(where: { cache.contains($0) && cache[$0].holder(index) != nil }) else { return }
+        var kept: [GossipMessage] = []
+        for (place, message) in peers[slot].outbox.messages.enumerated() {
+            if place < numbers.count, cache.contains(numbers[place]), cache[numbers[place]].holder(index) != nil {
+                stats.messagesSent &-= 1
+                stats.duplicatesSpared &+= 1
+            } else {
+                kept.append(message)
+            }
+        }
+        peers[slot].outbox.messages = kept
+        peers[slot].outboxBytes = peers[slot].outbox.byteCountEstimate
     }
 
     /// Every peer that anything here refers to.
@@ -247,6 +300,7 @@ package struct GossipCore: Sendable {
         var peer = peers[slot]
         peer.isConnected = false
         peer.outbox = GossipRPC()
+        peer.outboxRecords = []
         peer.unwanted = []
         peer.topics.removeAll { $0.meshFailures == 0 && $0.invalid == 0 }
         for place in peer.topics.indices { peer.topics[place].isSubscribed = false }

@@ -204,8 +204,9 @@ extension GossipCore {
             stats.messagesDelivered &+= 1
             emit(.deliver(record.message, from: from))
         }
-        for slot in topics[record.topic].mesh { send(record, to: slot) }
-        for slot in topics[record.topic].flooded where isFloodable(slot) { send(record, to: slot) }
+        for slot in topics[record.topic].mesh { send(number, record, to: slot) }
+        for slot in topics[record.topic].flooded where isFloodable(slot) { send(number, record, to: slot) }
+        holdsForwards = true
     }
 
     private func isFloodable(_ slot: Int) -> Bool {
@@ -214,7 +215,7 @@ extension GossipCore {
 
     /// Not to the peer that it came from, to its author, or to a peer that has it. False: not sent.
     @discardableResult
-    private mutating func send(_ record: GossipRecord, to slot: Int) -> Bool {
+    private mutating func send(_ number: UInt32, _ record: GossipRecord, to slot: Int) -> Bool {
         let index = peers[slot].index
         guard record.from != index, record.author == 0 || peers[slot].author != record.author else { return false }
         if record.holder(index) != nil || peers[slot].unwanted.contains(where: { $0.digest == record.digest }) {
@@ -222,6 +223,9 @@ extension GossipCore {
             return false
         }
         stats.messagesSent &+= 1
+        if peers[slot].outboxRecords.count == peers[slot].outbox.messages.count {
+            peers[slot].outboxRecords.append(number)
+        }
         enqueue(slot, bytes: record.message.byteCount + 6) { $0.messages.append(record.message) }
         return true
     }
@@ -263,7 +267,9 @@ extension GossipCore {
         stats.messagesPublished &+= 1
         let record = cache[place]
         var sentTo = 0
-        for slot in publishTargets(number) where send(record, to: slot) { sentTo += 1 }
+        for slot in publishTargets(number) where send(place, record, to: slot) { sentTo += 1 }
+        // The embedder may end the node as soon as it was told.
+        isPressing = true
         emit(.published(request, id, sentTo: sentTo))
     }
 

@@ -52,6 +52,8 @@ struct GossipPeer: Sendable {
     var pending = 0
     var unwanted: [Unwanted] = []
     var outbox = GossipRPC()
+    /// The numbers of the forwarded messages in the outbox, in order, as long as it holds no others.
+    var outboxRecords: [UInt32] = []
     var outboxBytes = 0
     var isQueued = false
 
@@ -111,6 +113,7 @@ struct GossipPeers: Sendable {
         slots[slot].topics = []
         slots[slot].unwanted = []
         slots[slot].outbox = GossipRPC()
+        slots[slot].outboxRecords = []
         slots[slot].outboxBytes = 0
         free.append(slot)
     }

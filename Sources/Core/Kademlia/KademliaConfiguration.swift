@@ -16,6 +16,8 @@ package struct KademliaConfiguration: Sendable {
     package var k = 20
     /// Calls that a lookup has under way at once; 10 suits wide areas.
     package var alpha = 3
+    /// The same where all of the k closest must answer in any case, before something is stored with them.
+    package var storingAlpha = 3
     /// A search for one peer ends when this many of the closest have answered without naming it.
     package var beta = 3
     /// Disjoint paths (S/Kademlia), 1 to 8: no peer is asked on two of them.

@@ -73,9 +73,13 @@ package struct KademliaOperation: Sendable {
             if case .peer = kind { min(settings.configuration.beta, settings.configuration.k) } else {
                 settings.configuration.k
             }
+        let alpha =
+            switch kind {
+            case .put, .provide: settings.configuration.storingAlpha
+            case .closest, .peer, .value, .providers, .join, .refresh: settings.configuration.alpha
+            }
         machine = LookupMachine(
-            target: target.key.word, askCount: settings.configuration.k, doneCount: doneCount,
-            alpha: settings.configuration.alpha,
+            target: target.key.word, askCount: settings.configuration.k, doneCount: doneCount, alpha: alpha,
             paths: settings.configuration.paths, candidatesMax: settings.configuration.limits.candidatesMax)
     }
 

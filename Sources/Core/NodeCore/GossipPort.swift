@@ -111,6 +111,7 @@ package struct GossipPort: Sendable {
         case .send(let index, let rpc):
             guard let peer = context.table.id(of: index) else { return }
             var bytes = ByteBuffer()
+            bytes.reserveCapacity(rpc.messages.reduce(64) { $0 + $1.byteCount + 6 })
             GossipWire.encode(rpc, into: &bytes) { index in
                 context.table.id(of: index).map { ($0.bytes, context.peers.store.record(of: $0) ?? []) }
             }

@@ -10,7 +10,8 @@ package import TuttiPeers
 /// The whole node as one value: routes inputs to its cores and effects out of them. No logic of its own beyond wiring.
 ///
 /// The same code runs under `NodeDriver` on sockets and under virtual time. The caller drains `nextEffect()` until nil
-/// after every call, then sets one timer for `nextTimeout`. Time never goes back.
+/// after every call, then sets one timer for `nextTimeout`. Time never goes back. Messages and verdicts may also come
+/// several in a row before that: what the cores say to one peer about all of them then leaves in one piece.
 ///
 /// Kademlia, Gossip and Membership are optional. Each sits in a port, which turns its typed messages into bytes on
 /// streams and peers' numbers into ids. Streams are routed by protocol when they open, by their key afterwards.
@@ -33,6 +34,8 @@ package struct NodeCore: Sendable {
     /// Streams that are not PeersCore's.
     private var owners: [ConnectionID: [StreamID: Owner]] = [:]
     private var outbox: Deque<Effect> = []
+    /// When the last input came whose effects have not been carried between the cores yet.
+    private var unsettledSince: Instant?
 
     package var peers: PeersCore { context.peers }
     /// Peers of the membership overlay that we hold a link with.
@@ -101,6 +104,8 @@ package struct NodeCore: Sendable {
     // MARK: Inputs
 
     package mutating func handle(_ input: Input, at now: Instant) {
+        let isOneOfMany = Self.isOneOfMany(input)
+        if let since = unsettledSince, !isOneOfMany || context.table.isCrowded { settle(at: since) }
         if context.table.isCrowded { sweep() }
         switch input {
         case .peers(let input): handle(input, at: now)
@@ -110,7 +115,14 @@ package struct NodeCore: Sendable {
         case .discovery(.restore(let snapshot)): restore(snapshot, at: now)
         case .discovery(let command): discovery?.handle(command, at: now, &context)
         }
-        settle(at: now)
+        if isOneOfMany { unsettledSince = now } else { settle(at: now) }
+    }
+
+    private static func isOneOfMany(_ input: Input) -> Bool {
+        switch input {
+        case .peers(.message), .gossip(.validated): true
+        case .peers, .gossip, .kademlia, .membership, .discovery: false
+        }
     }
 
     package mutating func handleTimeout(at now: Instant) {
@@ -135,7 +147,8 @@ package struct NodeCore: Sendable {
     }
 
     package mutating func nextEffect() -> Effect? {
-        outbox.popFirst()
+        if outbox.isEmpty, let since = unsettledSince { settle(at: since) }
+        return outbox.popFirst()
     }
 
     private mutating func restore(_ snapshot: PeerStoreSnapshot, at now: Instant) {
@@ -216,6 +229,7 @@ package struct NodeCore: Sendable {
 
     /// Carries effects between the cores until all are quiet; what concerns the outside is left in `outbox`.
     private mutating func settle(at now: Instant) {
+        unsettledSince = nil
         var hasMore = true
         while hasMore {
             hasMore = false
@@ -309,8 +323,8 @@ package struct NodeCore: Sendable {
         switch command {
         case .dial(let request, let peer, let deadline):
             context.peers.handle(.dialRequested(request, peer: peer, addresses: [], deadline: deadline), at: now)
-        case .open(let id, let name, let request):
-            outbox.append(.peers(.openStream(id, name, request: request)))
+        case .open(let id, let name, let request, let first):
+            outbox.append(.peers(.openStream(id, name, request: request, first: first)))
         case .send(let key, let bytes):
             outbox.append(.peers(.send(key.connection, key.stream, bytes)))
         case .closeWriting(let key):

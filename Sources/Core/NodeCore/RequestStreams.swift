@@ -7,9 +7,9 @@ package import struct NIOCore.ByteBuffer
 
 /// Asks peers and brings back their answers: one message each way, several in turn over one stream per peer.
 ///
-/// A peer that isn't connected is dialled first. The stream to a peer is kept for the next request until it was idle for
-/// a while; answers come in the order of the requests. A peer that ends its stream after an answer is asked the rest on
-/// a new one, once. Streams that peers open are not here: their owner answers on them.
+/// A peer that isn't connected is dialled first. What waits when a stream is opened goes out behind the proposal. The
+/// stream to a peer is kept for the next request until it was idle for a while; answers come in the order of the
+/// requests. A peer that ends its stream after an answer is asked the rest on a new one, once. Streams that peers open are not here: their owner answers on them.
 ///
 ///     peer: (nothing) -> dialling -> opening -> open(waiting for answers) -> open(idle) -> closed
 ///
@@ -98,9 +98,7 @@ package struct RequestStreams: Sendable {
         peerOfCall[id] = peer
         timers.set(.call(id), at: now + limits.callTimeout)
         let call = Call(id: id, bytes: bytes, expectsAnswer: expectsAnswer)
-        if lines[peer] == nil {
-            begin(peer, over: connection, at: now)
-        }
+        guard lines[peer] != nil else { return begin(peer, [call], over: connection, at: now) }
         lines[peer]?.queued.append(call)
         flush(peer, at: now)
     }
@@ -119,16 +117,24 @@ package struct RequestStreams: Sendable {
         settle(peer, at: now)
     }
 
-    private mutating func begin(_ peer: PeerID, over connection: ConnectionID?, at now: Instant) {
+    private mutating func begin(
+        _ peer: PeerID, _ calls: Deque<Call>, over connection: ConnectionID?, at now: Instant
+    ) {
         let request = numbers.next()
         peerOfRequest[request] = peer
         if let connection {
-            lines[peer] = Line(stage: .opening(connection, request))
-            commands.append(.open(connection, name, request))
+            open(peer, calls, over: connection, request)
         } else {
-            lines[peer] = Line(stage: .dialling(request))
+            lines[peer] = Line(stage: .dialling(request), queued: calls)
             commands.append(.dial(request, peer, deadline: now + limits.dialTimeout))
         }
+    }
+
+    private mutating func open(
+        _ peer: PeerID, _ calls: Deque<Call>, over connection: ConnectionID, _ request: RequestID
+    ) {
+        lines[peer] = Line(stage: .opening(connection, request), sent: calls)
+        commands.append(.open(connection, name, request, first: calls.map(\.bytes)))
     }
 
     private mutating func flush(_ peer: PeerID, at now: Instant) {
@@ -160,13 +166,12 @@ package struct RequestStreams: Sendable {
     // MARK: Connections and streams
 
     package mutating func dialed(_ request: RequestID, _ connection: ConnectionID, at now: Instant) {
-        guard let peer = peerOfRequest.removeValue(forKey: request), case .dialling(request) = lines[peer]?.stage else {
-            return
-        }
+        guard let peer = peerOfRequest.removeValue(forKey: request), let line = lines[peer],
+            case .dialling(request) = line.stage
+        else { return }
         let next = numbers.next()
         peerOfRequest[next] = peer
-        lines[peer]?.stage = .opening(connection, next)
-        commands.append(.open(connection, name, next))
+        open(peer, line.queued, over: connection, next)
     }
 
     package mutating func dialFailed(_ request: RequestID) {
@@ -186,6 +191,9 @@ package struct RequestStreams: Sendable {
         }
         peerOfStream[key] = peer
         lines[peer]?.stage = .open(key, answersSeen: 0)
+        let unanswered = lines[peer]?.sent.filter { !$0.expectsAnswer } ?? []
+        lines[peer]?.sent.removeAll { !$0.expectsAnswer }
+        for call in unanswered { finish(call.id, .answered(call.id, ByteBuffer())) }
         flush(peer, at: now)
     }
 
@@ -221,8 +229,7 @@ package struct RequestStreams: Sendable {
             }
         }
         guard !again.isEmpty else { return }
-        begin(peer, over: key.connection, at: now)
-        lines[peer]?.queued = again
+        begin(peer, again, over: key.connection, at: now)
     }
 
     package mutating func connectionClosed(_ connection: ConnectionID) {
@@ -264,6 +271,8 @@ package struct RequestStreams: Sendable {
         lines[peer]?.queued.removeAll { $0.id == id }
         // The stream is stuck: those behind it on the same stream get another one.
         if line.sent.contains(where: { $0.id == id }), case .open(let key, _) = line.stage { return lost(key, at: now) }
+        // Those that went out with it behind the proposal won't be answered either.
+        if line.sent.contains(where: { $0.id == id }) { return drop(peer) }
         guard let left = lines[peer], left.count == 0 else { return }
         switch left.stage {
         case .dialling, .opening: drop(peer)

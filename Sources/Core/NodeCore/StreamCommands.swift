@@ -23,7 +23,8 @@ package struct StreamKey: Hashable, Comparable, Sendable {
 package enum StreamCommand: Sendable {
     /// Connect, or find that we are; `dialed` or `dialFailed` follows.
     case dial(RequestID, PeerID, deadline: Instant)
-    case open(ConnectionID, ProtocolID, RequestID)
+    /// The messages of `first` go out behind the proposal.
+    case open(ConnectionID, ProtocolID, RequestID, first: [ByteBuffer] = [])
     case send(StreamKey, ByteBuffer)
     case closeWriting(StreamKey)
     case reset(StreamKey)

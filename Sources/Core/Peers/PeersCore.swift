@@ -195,11 +195,11 @@ package struct PeersCore: Sendable {
 
     /// When to call `handleTimeout` next, if nothing happens before.
     package var nextTimeout: Instant? {
-        var earliest: Instant?
-        for candidate in [dials.nextTimeout, gate.nextTimeout, table.nextTimeout, identify.nextTimeout] {
-            guard let candidate else { continue }
-            earliest = min(earliest ?? candidate, candidate)
-        }
+        // One after the other: this is asked in every turn, and a list of them would be allocated.
+        var earliest = dials.nextTimeout
+        if let next = gate.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = table.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = identify.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 

@@ -69,7 +69,8 @@ package enum PeersEffect: Sendable {
     /// closed without asking.
     case refuse(ConnectionID, sourceUntil: Instant)
     case close(ConnectionID)
-    case openStream(ConnectionID, ProtocolID, request: RequestID)
+    /// The messages of `first` go out behind the proposal; when it is refused they are lost.
+    case openStream(ConnectionID, ProtocolID, request: RequestID, first: [ByteBuffer] = [])
     /// One whole message; the driver puts the varint length before it.
     case send(ConnectionID, StreamID, ByteBuffer)
     case closeWriting(ConnectionID, StreamID)

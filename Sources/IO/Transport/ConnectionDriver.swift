@@ -513,9 +513,9 @@ final class ConnectionDriver: @unchecked Sendable {
             case .running, .established: table?.box.core.close(at: now)
             case .new, .lingering, .ended: break
             }
-        case .openStream(let name, let request):
+        case .openStream(let name, let request, let first):
             guard let table else { return events.append(.openFailed(id, request: request)) }
-            table.openForCore(name, request: request, messageBytesMax: nil, at: now)
+            sentSinceCount += table.openForCore(name, request: request, messageBytesMax: nil, first: first, at: now)
         case .send(let stream, let message):
             sentSinceCount += table?.send(message, on: stream, at: now) ?? 0
             pauseIfUnread()

@@ -59,7 +59,8 @@ package enum ConnectionCommand: Sendable {
     /// Ends an accepted connection unread, and until then those that its source still opens.
     case refuse(sourceUntil: Instant)
     case close
-    case openStream(ProtocolID, request: UInt64)
+    /// The messages of `first` go out behind the proposal.
+    case openStream(ProtocolID, request: UInt64, first: [ByteBuffer] = [])
     /// One whole message; the varint length is put before it.
     case send(StreamID, ByteBuffer)
     case closeWriting(StreamID)

@@ -104,13 +104,16 @@ final class ConnectionStreams {
             .answering(
                 connection, tableRevision: protocols.revision, statementVersion: protocols.statement?.version ?? 0))
         guard let query = protocols.query else { return }
-        openForCore(query.name, request: query.request, messageBytesMax: query.messageBytesMax, at: now)
+        _ = openForCore(query.name, request: query.request, messageBytesMax: query.messageBytesMax, first: [], at: now)
     }
 
-    func openForCore(_ name: ProtocolID, request: UInt64, messageBytesMax: Int?, at now: Instant) {
+    /// The bytes queued of the messages that go out behind the proposal.
+    func openForCore(
+        _ name: ProtocolID, request: UInt64, messageBytesMax: Int?, first: [ByteBuffer], at now: Instant
+    ) -> Int {
         guard let stream = box.core.openStream([name], at: now) else {
             events.append(.openFailed(connection, request: request))
-            return
+            return 0
         }
         let bytesMax: Int
         if let messageBytesMax {
@@ -122,6 +125,7 @@ final class ConnectionStreams {
         }
         entries[stream] = StreamEntry(
             owner: .opening(request: request, messageBytesMax: bytesMax), protocolID: name, direction: .outbound)
+        return first.reduce(0) { $0 + send($1, on: stream, at: now) }
     }
 
     func open(_ request: StreamRequest, at now: Instant) {

@@ -6,6 +6,8 @@ package import TuttiIdentity
 package import TuttiNodeCore
 package import TuttiPeers
 
+import struct NIOCore.ByteBuffer
+
 /// Whole nodes joined by sockets that exist only in virtual time, message by message: dials, handshakes and streams as
 /// NodeCore sees them, without their bytes.
 ///
@@ -240,7 +242,7 @@ package struct NodeFleet: ~Copyable {
         case .admit(let id): if let socket = members[node].sockets[id] { admitted(socket) }
         case .close(let id), .refuse(let id, _):
             if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
-        case .openStream(let id, let name, let request): open(node, id, name, request)
+        case .openStream(let id, let name, let request, let first): open(node, id, name, request, first)
         case .send(let id, let stream, let bytes):
             digest.mix(UInt64(bytes.readableBytes))
             forward(node, id) { .message($0, stream, bytes) }
@@ -345,7 +347,9 @@ package struct NodeFleet: ~Copyable {
         queue.push(at: arrival, peer: UInt32(nodes[1 - side]), .last(end(1 - side, .remote)))
     }
 
-    private mutating func open(_ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID) {
+    private mutating func open(
+        _ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID, _ first: [ByteBuffer] = []
+    ) {
         guard let index = members[node].sockets[id], !sockets[index].isClosed else { return }
         let side = side(of: id, index)
         let number = side == 0 ? sockets[index].nextStream.0 : sockets[index].nextStream.1
@@ -360,5 +364,9 @@ package struct NodeFleet: ~Copyable {
                 at: time &+ sockets[index].latency &* 2, peer: UInt32(node), .input(socket: index, .peers(failed)))
         }
         forward(node, id) { .streamOpened($0, stream, name, .inbound, request: nil) }
+        for bytes in first {
+            digest.mix(UInt64(bytes.readableBytes))
+            forward(node, id) { .message($0, stream, bytes) }
+        }
     }
 }

@@ -17,6 +17,9 @@ enum CallEnd: Sendable {
 }
 
 /// Calls to cores that wait for their ends. Confined to NodeDriver's loop; bounded by the cores, which refuse further ones.
+///
+/// Who waits hears of the end when what the turn sends has been handed over: whoever is told that something was stored or
+/// published may ask others for it at once.
 struct NodeCalls {
     private struct Call {
         let continuation: CheckedContinuation<CallEnd, Never>
@@ -24,6 +27,7 @@ struct NodeCalls {
     }
 
     private var calls: [RequestID: Call] = [:]
+    private var ended: [(continuation: CheckedContinuation<CallEnd, Never>, end: CallEnd)] = []
 
     mutating func begin(_ request: RequestID, _ continuation: CheckedContinuation<CallEnd, Never>) {
         calls[request] = Call(continuation: continuation)
@@ -37,14 +41,22 @@ struct NodeCalls {
 
     mutating func searched(_ request: RequestID) {
         guard let call = calls.removeValue(forKey: request) else { return }
-        call.continuation.resume(returning: .searched(call.hits))
+        ended.append((call.continuation, .searched(call.hits)))
     }
 
     mutating func end(_ request: RequestID, _ end: CallEnd) {
-        calls.removeValue(forKey: request)?.continuation.resume(returning: end)
+        guard let call = calls.removeValue(forKey: request) else { return }
+        ended.append((call.continuation, end))
+    }
+
+    mutating func turnEnded() {
+        guard !ended.isEmpty else { return }
+        for (continuation, end) in ended { continuation.resume(returning: end) }
+        ended.removeAll()
     }
 
     mutating func stop() {
+        turnEnded()
         for call in calls.values { call.continuation.resume(returning: .stopped) }
         calls.removeAll()
     }

@@ -45,6 +45,8 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private let logger: Logger
     private var metrics: NodeMetrics
     private let lastRequest = Atomic<UInt64>(0)
+    /// What connections have told and no turn has taken up: what came before its turn is one turn's work.
+    private let arrived = Mutex<[ConnectionEvent]>([])
 
     private let topics: TopicHub
     private let answers: @Sendable (ByteBuffer) -> ByteBuffer?
@@ -102,11 +104,11 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             return true
         }
         guard !rest.isEmpty else { return }
-        let forCore = rest
-        loop.execute {
-            for event in forCore { self.apply(event) }
-            self.endTurn()
+        let isFirst = arrived.withLock { waiting in
+            defer { waiting += rest }
+            return waiting.isEmpty
         }
+        if isFirst { loop.execute { self.takeArrived() } }
     }
 
     /// Connections may begin when this has returned: they know what to answer.
@@ -363,6 +365,14 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         for handle in handles.values { handle.perform([.setProtocols(protocols)]) }
     }
 
+    private func takeArrived() {
+        var events: [ConnectionEvent] = []
+        arrived.withLock { swap(&events, &$0) }
+        for event in events { apply(event) }
+        drain()
+        endTurn()
+    }
+
     private func apply(_ event: ConnectionEvent) {
         guard !isStopped else { return }
         switch event {
@@ -392,7 +402,8 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .openFailed(let id, let request):
             feed(.openFailed(id, request: RequestID(request)))
         case .message(let id, let stream, let bytes):
-            feed(.message(id, stream, bytes))
+            // Drained at the turn's end, so that one RPC tells a peer of all that came.
+            core.handle(.peers(.message(id, stream, bytes)), at: Self.now())
         case .streamEnded(let id, let stream):
             feed(.streamEnded(id, stream))
         case .streamFailed(let id, let stream, let fault):
@@ -453,11 +464,11 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         case .admit(let id): enqueue(.admit, for: id)
         case .refuse(let id, let until): enqueue(.refuse(sourceUntil: until), for: id)
         case .close(let id): enqueue(.close, for: id)
-        case .openStream(let id, let name, let request):
+        case .openStream(let id, let name, let request, let first):
             if handles[id] == nil {
                 core.handle(.peers(.openFailed(id, request: request)), at: Self.now())
             } else {
-                enqueue(.openStream(name, request: request.value), for: id)
+                enqueue(.openStream(name, request: request.value, first: first), for: id)
             }
         case .send(let id, let stream, let bytes): enqueue(.send(stream, bytes), for: id)
         case .closeWriting(let id, let stream): enqueue(.closeWriting(stream), for: id)
@@ -544,6 +555,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             handles[id]?.perform(commands)
         }
         outboxOrder.removeAll(keepingCapacity: true)
+        calls.turnEnded()
         if isClosing, handles.isEmpty { resumeCloser() }
         arm()
         scheduleExport()

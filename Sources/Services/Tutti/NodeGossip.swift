@@ -93,6 +93,9 @@ public struct TopicMessages: AsyncSequence, Sendable {
             defer { position += 1 }
             return batch[position]
         }
+
+        /// What has come since; not to be mixed with `next`.
+        package mutating func nextBatch() async -> [PublishedMessage]? { await subscription.queue.next() }
     }
 }
 

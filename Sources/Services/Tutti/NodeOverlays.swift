@@ -72,6 +72,7 @@ extension NodeConfiguration {
             let isAutomatic = dht.mode == .automatic
             kademlia.isServer = dht.mode == .server || isAutomatic && limits == .lab
             configuration.kademliaFollowsReachability = isAutomatic && limits != .lab
+            kademlia.storingAlpha = 10
             kademlia.validator = KademliaValidator(accepts: dht.accepts, prefers: dht.prefers)
             if limits == .lab { kademlia.limits.requestInterval = .zero }
             configuration.kademlia = kademlia
@@ -80,6 +81,7 @@ extension NodeConfiguration {
             var gossip = GossipConfiguration(identity: identity, firstSequence: startNanoseconds)
             // Below this, saying what we don't want costs everybody more than a message that comes twice.
             gossip.mesh.idontwantThresholdBytes = 4 * 1_024
+            gossip.mesh.gatherInterval = .milliseconds(20)
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }

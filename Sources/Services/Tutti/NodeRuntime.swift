@@ -24,10 +24,25 @@ package struct NodeLoops: Sendable {
         driver = count <= 2 ? sockets : MultiThreadedEventLoopGroup(numberOfThreads: 1)
     }
 
+    /// Runs tasks on the driver's loop: what they ask of the node then wakes no other thread. They must not block.
+    package var executor: any TaskExecutor { LoopExecutor(driver.next()) }
+
     package func shutDown() async {
         // Sockets first: their last events still go to the driver's loop.
         try? await sockets.shutdownGracefully()
         if driver !== sockets { try? await driver.shutdownGracefully() }
+    }
+}
+
+/// A loop as a place for tasks.
+private final class LoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }
 
