@@ -4,7 +4,7 @@
 usage: simulation.py TUTTI-LAB [--runs N] [--rigs FOLDER]
 
 ns-3 takes part when its headers are installed (Debian: libns3-dev). A folder of rigs may add floor.cpp (a wheel and a
-heap in C++) and load_simpy.py, called as `PROGRAM [wheel|heap] NODES SECONDS LOSS SEED`. An engine that keeps the order
+heap in C++), load_ns3.cpp and load_simpy.py, called as `PROGRAM NODES SECONDS LOSS SEED [wheel|heap]`. An engine that keeps the order
 (time, sequence) has the same digest as ours; another digest is an error.
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, tempfile
@@ -37,8 +37,8 @@ def contenders(lab, folder, rigs):
             out["ns-3, the rig's load"] = lambda n, t: [rig, str(n), str(t), "0", "1"]
         floor = compiled(folder, "floor", os.path.join(rigs, "floor.cpp"))
         if floor:
-            out["C++ wheel"] = lambda n, t: [floor, "wheel", str(n), str(t), "0", "1"]
-            out["C++ heap"] = lambda n, t: [floor, "heap", str(n), str(t), "0", "1"]
+            out["C++ wheel"] = lambda n, t: [floor, str(n), str(t), "0", "1", "wheel"]
+            out["C++ heap"] = lambda n, t: [floor, str(n), str(t), "0", "1", "heap"]
         simpy = os.path.join(rigs, "load_simpy.py")
         if os.path.exists(simpy) and subprocess.run([sys.executable, "-c", "import simpy"], capture_output=True).returncode == 0:
             out["SimPy"] = lambda n, t: [sys.executable, simpy, str(n), str(t), "0", "1"]
@@ -83,8 +83,9 @@ def main():
     print("| peers | engine | million events per processor second | bytes a peer |\n|---|---|---|---|")
     for size, row in results.items():
         for name, figures in row.items():
-            print("| %s | %s | %.2f | %d |" % (
-                size.split()[0], name, figures["events_per_cpu_s"] / 1e6, figures["bytes_a_peer"]))
+            # The fewer peers, the more of it is the program's own.
+            room = "%d" % figures["bytes_a_peer"] if size.startswith("1,000,000") else ""
+            print("| %s | %s | %.2f | %s |" % (size.split()[0], name, figures["events_per_cpu_s"] / 1e6, room))
     print(json.dumps(results), file=sys.stderr)
 
 

@@ -76,6 +76,8 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     var queue = EventQueue<Happening>()
     var cells: [Cell]
     var time: UInt64 = 0
+    /// The peers don't fit the cache of a processor, so that `warm` pays.
+    private let isLarge: Bool
     /// What `warm` read, so that it is read.
     private var warmth: UInt64 = 0
     var network: NetworkModel
@@ -104,6 +106,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
         self.network = network
         self.usesLinks = usesLinks
         latencies = LatencyTable(network.latency)
+        isLarge = count > (4 << 20) / MemoryLayout<Core>.stride
         peers = []
         peers.reserveCapacity(count)
         cells = []
@@ -154,7 +157,7 @@ package struct Fleet<Core: SimulatedCore>: ~Copyable {
     package mutating func run(until end: Instant) {
         let end = UInt64(max(0, end.nanoseconds))
         while true {
-            warm()
+            if isLarge { warm() }
             guard let event = queue.pop(notAfter: end) else { break }
             if event.time > time { time = event.time }
             let place = Int(event.peer)
