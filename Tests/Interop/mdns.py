@@ -49,12 +49,12 @@ def remove_network():
 class Node:
     """A `tutti up` in one of the namespaces."""
 
-    def __init__(self, tutti, folder, side, *options, listen="/ip4/0.0.0.0/tcp/0"):
+    def __init__(self, tutti, folder, side, *options, listen=None):
         self.log = os.path.join(folder, "log-%s-%d" % (side, time.monotonic_ns()))
         self.out = open(self.log, "wb")
         data = os.path.join(folder, "data-%s-%d" % (side, time.monotonic_ns()))
-        command = ["ip", "netns", "exec", NAMES["ab".index(side)], tutti, "up", "--data", data, "--listen", listen,
-                   "--log-level", "debug"] + list(options)
+        command = ["ip", "netns", "exec", NAMES["ab".index(side)], tutti, "up", "--data", data,
+                   "--log-level", "debug"] + (["--listen", listen] if listen else []) + list(options)
         self.process = subprocess.Popen(command, stdout=self.out, stderr=subprocess.STDOUT)
         self.id = self.wait(r"^id (\S+)$", 10)
         self.wait(r"^listening ", 10)
