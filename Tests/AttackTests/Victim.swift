@@ -98,7 +98,9 @@ final class Victim: @unchecked Sendable {
         let errors = Pipe()
         process = Process()
         process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = ["up", "--data", folder.path + "/data", "--log-level", logLevel]
+        process.arguments = [
+            "up", "--data", folder.path + "/data", "--listen", "/ip4/127.0.0.1/tcp/0", "--log-level", logLevel,
+        ]
         let output = Pipe()
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output

@@ -12,11 +12,12 @@ struct UpCommand: AsyncParsableCommand {
         discussion: """
             Makes the data folder (0700) and a key (0600) at the first start; the key is
             the node's identity, so keep it. Prints the peer id and one line per address.
-            Without --listen the node takes a free port on loopback, where only programs
-            of this machine reach it.
+            Without --listen the node takes a free port on every interface, so that others
+            of the local network find it; name a port, and it stays over restarts.
 
             Examples:
               tutti up
+              tutti up --listen /ip4/127.0.0.1/tcp/0      (only this machine reaches it)
               tutti up --listen /ip4/0.0.0.0/tcp/4001 --listen /ip6/::/tcp/4001
               tutti up --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
               tutti up --data /srv/tutti --passphrase-file /etc/tutti/passphrase
@@ -56,7 +57,7 @@ struct UpCommand: AsyncParsableCommand {
         try folder.create()
         var configuration = NodeConfiguration()
         configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
-        if !listen.isEmpty { configuration.listen = listen }
+        configuration.listen = listen.isEmpty ? NodeConfiguration.anyInterface() : listen
         configuration.bootstrap = bootstrap
         configuration.multicastDNS = mdns
         configuration.peerFile = folder.peersPath
