@@ -83,7 +83,8 @@ import struct NIOCore.ByteBuffer
     @Test("under load forwards leave together, and fewer copies of what others bring meanwhile")
     func gathering() {
         func sent(_ interval: Duration) -> (rpcs: UInt64, messages: Int) {
-            var network = Self.network(seed: 8) { _, configuration in configuration.mesh.gatherInterval = interval }
+            var network = Self.network(
+                seed: 8, configure: { _, configuration in configuration.mesh.gatherInterval = interval })
             let before = network.cores.reduce(0) { $0 + $1.stats.rpcsSent }
             for number in 0..<120 {
                 network.publish("m\(number)", at: number % 40)
