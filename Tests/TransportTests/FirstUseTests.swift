@@ -123,7 +123,8 @@ struct FirstUseTests {
         var arrived = await pair.far.owner.arrived()
         if await faultOf({ _ = try await arrived.read() }) == .reset { arrived = await pair.far.owner.arrived() }
         try await next.write(ByteBuffer(string: "more"))
-        #expect(try await arrived.readWhole(4).readableBytes == 4)
+        // Both words at once when the first stream was seen.
+        #expect(try await arrived.readWhole(4).readableBytes >= 4)
     }
 
     @Test("A reset before the first use ends the stream here, and the peer hears nothing")
