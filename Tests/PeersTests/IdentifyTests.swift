@@ -287,7 +287,7 @@ struct IdentifyTests {
         #expect(bench.core.stats.pushesReceived == 1)
     }
 
-    @Test("A change of ours is pushed to peers that take pushes, at most every 5 s, with the last state")
+    @Test("A change of ours is pushed to peers that take pushes, with the last state")
     func push() throws {
         var (bench, id) = asking()
         bench.handle(.message(id, stream, message(peer).encoded))
@@ -302,7 +302,7 @@ struct IdentifyTests {
         bench.handle(.streamEnded(id, StreamID(3)))
         bench.handle(.protocolsChanged(["/a"]))
         bench.handle(.protocolsChanged(["/a", "/b"]))
-        #expect(bench.advance(4_999).effects.opened.isEmpty)
+        #expect(bench.advance(99).effects.opened.isEmpty)
         let second = bench.advance(1).effects
         #expect(second.opened.count == 1)
         let last = bench.handle(.streamOpened(id, StreamID(5), pushID, .outbound, request: second.opened[0].request))
@@ -311,6 +311,28 @@ struct IdentifyTests {
         bench.handle(.streamEnded(id, StreamID(5)))
         #expect(bench.advance(60_000).isEmpty)
         #expect(bench.core.stats.pushesSent == 2)
+    }
+
+    @Test("Pushes become rarer while changes go on, down to one in 5 s, and prompt again after a calm")
+    func pushPauses() {
+        var (bench, id) = asking()
+        bench.handle(.message(id, stream, message(peer).encoded))
+        bench.handle(.streamEnded(id, stream))
+        bench.advance(20_000)
+        func pause(_ number: UInt64) -> Int {
+            bench.handle(.protocolsChanged([ProtocolID("/\(number)")]))
+            for passed in stride(from: 0, through: 10_000, by: 100) {
+                let opened = bench.advance(passed == 0 ? 0 : 100).effects.opened
+                guard let push = opened.first else { continue }
+                bench.handle(.streamOpened(id, StreamID(number), pushID, .outbound, request: push.request))
+                bench.handle(.streamEnded(id, StreamID(number)))
+                return passed
+            }
+            return .max
+        }
+        #expect([3, 5, 7, 9, 11, 13].map(pause) == [0, 100, 400, 1_600, 5_000, 5_000])
+        bench.advance(10_000)
+        #expect([15, 17].map(pause) == [0, 100])
     }
 
     @Test("A round of pushes goes in steps")

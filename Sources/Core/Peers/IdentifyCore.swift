@@ -87,6 +87,7 @@ package struct IdentifyCore: Sendable {
     private var statement = IdentifyStatement(version: 0, IdentifyMessage())
     private var recordSequence: UInt64
     private var lastPushRound: Instant?
+    private var pushPause = Duration.zero
     /// What the round under way has still to look at, last one first, and the version that it began with.
     private var pushQueue: [ConnectionID] = []
     private var roundVersion: UInt64 = 1
@@ -368,7 +369,7 @@ package struct IdentifyCore: Sendable {
     private mutating func schedulePush(at now: Instant) {
         // A round under way sees to it that another follows.
         guard pushQueue.isEmpty, !sessions.isEmpty else { return }
-        timers.set(.push, at: max(now, lastPushRound.map { $0 + limits.pushInterval } ?? now))
+        timers.set(.push, at: max(now, lastPushRound.map { $0 + pushPause } ?? now))
     }
 
     private mutating func push(
@@ -377,6 +378,8 @@ package struct IdentifyCore: Sendable {
         if pushQueue.isEmpty {
             pushQueue = table.preferredConnections.reversed()
             roundVersion = version
+            let isCalm = lastPushRound.map { now - $0 >= limits.pushIntervalMax * 2 } ?? true
+            pushPause = isCalm ? limits.pushIntervalMin : min(pushPause * 4, limits.pushIntervalMax)
             lastPushRound = now
         }
         for _ in 0..<limits.pushStepMax {

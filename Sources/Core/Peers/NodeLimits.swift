@@ -96,8 +96,11 @@ package struct NodeLimits: Hashable, Sendable {
     /// Identify streams and pushes that a peer may open: one per interval, with a burst. Over it: reset.
     package var identifyInterval: Duration = .seconds(1)
     package var identifyBurst = 8
-    /// Our own pushes: at most one round per interval, so many connections per step, a step every 20 ms.
-    package var pushInterval: Duration = .seconds(5)
+    /// Our own pushes, in rounds: after one the next waits this long, after each further one four times as long, up to the
+    /// longest, until twice the longest has passed without. A node that begins learns much about itself in its first second, and its peers need it.
+    package var pushIntervalMin: Duration = .milliseconds(100)
+    package var pushIntervalMax: Duration = .seconds(5)
+    /// Connections in one step of a round, a step every 20 ms.
     package var pushStepMax = 64
     package var addressesPerPeerMax = 16
     package var protocolsPerPeerMax = 128
@@ -164,7 +167,8 @@ package struct NodeLimits: Hashable, Sendable {
             ("surplusConnectionTimeout", surplusConnectionTimeout), ("dialStagger", dialStagger),
             ("violationPause", violationPause), ("identifyTimeout", identifyTimeout),
             ("identifyInterval", identifyInterval),
-            ("pushInterval", pushInterval), ("processorShareMemory", processorShareMemory),
+            ("pushIntervalMin", pushIntervalMin), ("pushIntervalMax", pushIntervalMax),
+            ("processorShareMemory", processorShareMemory),
             ("connectionGracePeriod", connectionGracePeriod),
         ]
         for (name, value) in durations where value <= .zero {
