@@ -12,6 +12,7 @@ let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-col
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let settings: [SwiftSetting] = [
@@ -34,18 +35,21 @@ var targets: [Target] = [
     module("Kademlia", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("Gossip", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("Membership", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module("Journal", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module("Community", "Core", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, deque, crypto]),
     module(
         "NodeCore", "Core",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunity", nio, deque,
         ]),
     module(
         "Simulator", "Lab",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiNodeCore", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunity", "TuttiNodeCore", nio, deque,
         ]),
+    module("Storage", "IO", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, grdb]),
     module(
         "Transport", "IO",
         ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio, nioPosix, nioSSL, deque]),
@@ -77,6 +81,11 @@ var targets: [Target] = [
     tests("Kademlia", ["TuttiBase", "TuttiIdentity", "TuttiKademlia", nio]),
     tests("Gossip", ["TuttiBase", "TuttiIdentity", "TuttiGossip", nio]),
     tests("Membership", ["TuttiBase", "TuttiIdentity", "TuttiMembership", nio]),
+    tests("Journal", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio]),
+    tests("Community", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunity", nio]),
+    tests(
+        "Storage",
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiSimulator", nio]),
     tests(
         "NodeCore",
         [
@@ -161,6 +170,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: targets

@@ -63,7 +63,7 @@ package struct SignedEnvelope: Sendable {
     }
 
     /// Domain, type and payload, each behind its length, so that no byte can move from one to the next.
-    static func signedBytes(domain: String, payloadType: [UInt8], payload: ByteBuffer) -> [UInt8] {
+    package static func signedBytes(domain: String, payloadType: [UInt8], payload: ByteBuffer) -> [UInt8] {
         var buffer = ByteBuffer()
         buffer.reserveCapacity(domain.utf8.count + payloadType.count + payload.readableBytes + 3 * Varint.bytesMax)
         buffer.writeVarint(UInt64(domain.utf8.count))

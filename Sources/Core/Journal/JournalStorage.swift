@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+package import TuttiBase
+package import TuttiIdentity
+
+// What the cores ask of a journal's disk. Storage (SQLite) and the lab's memory store pass one contract test.
+//
+// Writes: one `JournalBatch` is one transaction, all or nothing, on disk when its `.persisted` comes back. Reads: a
+// closed list of queries, `.load(query, id)` -> `.loaded(id, answer)`; none sees a batch that is not on disk.
+
+/// An entry as a replica holds it.
+package struct StoredEntry: Hashable, Sendable {
+    package var entry: Entry
+    /// By this node's clock: what is shown is ordered by the smaller of this and the claimed time.
+    package var firstSeen: HybridTime
+
+    package init(_ entry: Entry, firstSeen: HybridTime) {
+        self.entry = entry
+        self.firstSeen = firstSeen
+    }
+
+    package var displayTime: HybridTime { min(entry.header.time, firstSeen) }
+}
+
+/// How much of one device's feed a replica holds: every entry from `low` to `head`, and perhaps single governance
+/// entries below.
+package struct FeedRecord: Hashable, Sendable {
+    package var device: DeviceID
+    package var low: EntrySequence
+    package var head: FeedPoint
+    /// Two different entries stand at one sequence: a `FaultProof` is held, nothing more is taken.
+    package var isFrozen: Bool
+
+    package init(device: DeviceID, low: EntrySequence, head: FeedPoint, isFrozen: Bool) {
+        self.device = device
+        self.low = low
+        self.head = head
+        self.isFrozen = isFrozen
+    }
+}
+
+/// Two different headers of one device at one sequence, both signed: proof, to anybody, that the key was used twice.
+/// Whoever makes one has checked both signatures.
+package struct FaultProof: Hashable, Sendable {
+    /// Without bodies, the lower id first.
+    package let first: Entry
+    package let second: Entry
+
+    /// Nil unless the two differ and stand at one place of one feed of one community.
+    package init?(_ one: Entry, _ other: Entry) {
+        let (a, b) = (one.header, other.header)
+        guard one.id != other.id, a.device == b.device, a.sequence == b.sequence, a.community == b.community else {
+            return nil
+        }
+        first = min(one.id, other.id) == one.id ? one.withoutBody : other.withoutBody
+        second = first.id == one.id ? other.withoutBody : one.withoutBody
+    }
+
+    package var device: DeviceID { first.header.device }
+}
+
+/// Another node says that it has a feed on its disk, up to a sequence.
+package struct ReceiptRecord: Hashable, Sendable {
+    package var device: DeviceID
+    package var holder: PeerID
+    package var head: EntrySequence
+
+    package init(device: DeviceID, holder: PeerID, head: EntrySequence) {
+        self.device = device
+        self.holder = holder
+        self.head = head
+    }
+}
+
+/// What folds derive from entries, for reading. Every row can be made again from the entries (`tutti repair`).
+package enum JournalRow: Hashable, Sendable {
+    case message(MessageRow)
+    case document(DocumentRow)
+    /// No longer shown: a message or document by its entry.
+    case removed(EntryID)
+}
+
+/// A line of chat, as it is shown.
+package struct MessageRow: Hashable, Sendable {
+    /// The first entry; edits keep it.
+    package var id: EntryID
+    /// A channel, or a conversation of two (`Bytes32` of the channel's name or of the pair).
+    package var channel: Bytes32
+    package var author: MemberID
+    package var device: DeviceID
+    package var sequence: EntrySequence
+    package var time: HybridTime
+    package var text: String
+    package var isEdited: Bool
+    /// The author took it back, or a moderator hid it; the reason says which.
+    package var hiddenReason: String?
+
+    package init(
+        id: EntryID, channel: Bytes32, author: MemberID, device: DeviceID, sequence: EntrySequence, time: HybridTime,
+        text: String, isEdited: Bool = false, hiddenReason: String? = nil
+    ) {
+        self.id = id
+        self.channel = channel
+        self.author = author
+        self.device = device
+        self.sequence = sequence
+        self.time = time
+        self.text = text
+        self.isEdited = isEdited
+        self.hiddenReason = hiddenReason
+    }
+}
+
+/// Something to be found by its words: a listing, a file's description.
+package struct DocumentRow: Hashable, Sendable {
+    package var id: EntryID
+    package var kind: EntryKind
+    package var author: MemberID
+    package var time: HybridTime
+    package var title: String
+    package var text: String
+
+    package init(id: EntryID, kind: EntryKind, author: MemberID, time: HybridTime, title: String, text: String) {
+        self.id = id
+        self.kind = kind
+        self.author = author
+        self.time = time
+        self.title = title
+        self.text = text
+    }
+}
+
+/// One transaction. Written in the order of its fields; a row that is there already is replaced.
+package struct JournalBatch: Sendable {
+    /// New entries. One whose id is there already is left as it is, but for a body that was missing.
+    package var entries: [StoredEntry] = []
+    package var feeds: [FeedRecord] = []
+    package var proofs: [FaultProof] = []
+    package var receipts: [ReceiptRecord] = []
+    package var rows: [JournalRow] = []
+    /// Bodies and salts whose time is over.
+    package var bodiesDropped: [EntryID] = []
+    /// Small facts of this node, by name: its community, its device, its clock's high water.
+    package var settings: [String: [UInt8]] = [:]
+
+    package init() {}
+
+    package var isEmpty: Bool {
+        entries.isEmpty && feeds.isEmpty && proofs.isEmpty && receipts.isEmpty && rows.isEmpty
+            && bodiesDropped.isEmpty && settings.isEmpty
+    }
+}
+
+package enum JournalQuery: Hashable, Sendable {
+    /// Everything that the cores keep in memory but governance: feeds, proofs, receipts, settings.
+    case opening
+    /// Governance entries in the order of their arrival, after the given arrival number.
+    case governance(after: UInt64, countMax: Int)
+    /// Of one feed, ascending or (`newestFirst`) descending, within both ends; at least one entry, then as many as fit.
+    case feed(DeviceID, ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int)
+    case entries([EntryID])
+    /// Any entries in the order of arrival, after the given arrival number: to fold views anew, to export.
+    case arrivals(after: UInt64, countMax: Int, bytesMax: Int)
+    /// What is shown of a channel, newest first, older than the given place.
+    case messages(channel: Bytes32, before: HybridTime, countMax: Int)
+    /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
+    case search(String, countMax: Int)
+    /// Entries whose body's time is over.
+    case expired(RetentionClass, before: HybridTime, countMax: Int)
+}
+
+package enum JournalAnswer: Sendable {
+    case opening(JournalOpening)
+    /// With the last arrival number, for the next page; fewer than asked means that there are no more.
+    case arrivals([StoredEntry], last: UInt64)
+    case entries([StoredEntry])
+    case messages([MessageRow])
+    case documents([DocumentRow])
+    case ids([EntryID])
+    case failed(JournalStorageError)
+}
+
+package struct JournalOpening: Sendable {
+    /// Ordered by device.
+    package var feeds: [FeedRecord] = []
+    package var proofs: [FaultProof] = []
+    package var receipts: [ReceiptRecord] = []
+    package var settings: [String: [UInt8]] = [:]
+
+    package init() {}
+}
+
+package enum JournalStorageError: Error, Hashable, Sendable {
+    case diskFull
+    /// A page of the file doesn't read back as it was written.
+    case damaged
+    /// Any other refusal of the disk; the text is for the log.
+    case failed(String)
+}
