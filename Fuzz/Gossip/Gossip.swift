@@ -190,7 +190,7 @@ func drain(
         case .send(let peer, let rpc):
             require(connected.contains(peer), "nothing is sent to those who are gone")
             require(!rpc.isEmpty && encoded(rpc).readableBytes <= 1 << 20, "an RPC has something and fits")
-        case .validate(let request, let messages, let from):
+        case .validate(let request, let messages, let from, _):
             require(connected.contains(from) && !messages.isEmpty, "what is to be checked came from somebody")
             waiting.append((request, messages.count))
         case .published(_, let id, _): if ids.count < 64 { ids.append(id) }

@@ -59,7 +59,7 @@ import struct NIOCore.ByteBuffer
             -> [GossipEffect]
         {
             var effects = receive(peer) { $0.messages = [message] }
-            for case .validate(let request, let messages, _) in effects {
+            for case .validate(let request, let messages, _, _) in effects {
                 core.handle(.validated(request, messages.map { _ in verdict }), at: now)
             }
             effects += drain()
@@ -318,7 +318,7 @@ import struct NIOCore.ByteBuffer
             configuration.limits.pendingMax = 15
         }
         func asked(_ effects: [GossipEffect]) -> Int {
-            effects.reduce(0) { if case .validate(_, let messages, _) = $1 { $0 + messages.count } else { $0 } }
+            effects.reduce(0) { if case .validate(_, let messages, _, _) = $1 { $0 + messages.count } else { $0 } }
         }
         let messages = (1...40).map { Self.message(7, UInt64($0)) }
         #expect(asked(bench.receive(1) { $0.messages = messages }) == 10)
@@ -339,7 +339,7 @@ import struct NIOCore.ByteBuffer
         let message = Self.message(4, 1)
         var effects = bench.receive(1) { $0.messages = [message] }
         _ = bench.receive(2) { $0.messages = [message] }
-        for case .validate(let request, _, _) in effects {
+        for case .validate(let request, _, _, _) in effects {
             bench.core.handle(.validated(request, [.accept]), at: bench.now)
         }
         effects = bench.drain()

@@ -130,7 +130,7 @@ struct GossipNetwork {
             let delay = Duration.microseconds(
                 1_000 + Int64((UInt64(node) * 7919 + UInt64(peer.value) * 104_729) % 9_000))
             push(now + delay, Int(peer.value), .rpc(from: node, rpc))
-        case .validate(let request, let messages, _):
+        case .validate(let request, let messages, _, _):
             push(now + verdictDelay, node, .verdict(request, messages.map(verdict)))
         case .deliver(let message, _):
             delivered[node].append(String(decoding: message.data.readableBytesView.prefix(40), as: UTF8.self))

@@ -17,11 +17,18 @@ package struct GossipConfiguration: Sendable {
     /// How topics are treated that are not named in `topics`.
     package var topic = GossipTopicConfiguration()
     package var topics: [Topic: GossipTopicConfiguration] = [:]
+    /// How topics are treated whose names begin in the same way; the first that fits counts.
+    package var families: [GossipTopicFamily] = []
 
     package init(author: [UInt8] = [], identity: KeyPair? = nil, firstSequence: UInt64 = 1) {
         self.author = author.isEmpty ? identity?.peerID.bytes ?? [] : author
         self.identity = identity
         self.firstSequence = firstSequence
+    }
+
+    func settings(of topic: Topic) -> GossipTopicConfiguration {
+        if let settings = topics[topic] { return settings }
+        return families.first { $0.contains(topic) }?.settings ?? self.topic
     }
 
     /// The first rule that the values break, nil when they break none.
@@ -54,6 +61,12 @@ package struct GossipConfigurationError: Error, Hashable, Sendable, ExpressibleB
     package init(stringLiteral value: String) { rule = value }
 }
 
+package enum GossipJudge: Hashable, Sendable {
+    case application
+    /// Another core of this node.
+    case journal
+}
+
 package enum GossipSigning: Hashable, Sendable {
     /// Author, sequence number and signature are there and right.
     case strictSign
@@ -61,18 +74,35 @@ package enum GossipSigning: Hashable, Sendable {
     case strictNoSign
 }
 
+/// Topics of one use, known by how their names begin.
+package struct GossipTopicFamily: Sendable {
+    package let prefix: String
+    package let settings: GossipTopicConfiguration
+
+    package init(prefix: String, settings: GossipTopicConfiguration) {
+        self.prefix = prefix
+        self.settings = settings
+    }
+
+    package func contains(_ topic: Topic) -> Bool { topic.name.hasPrefix(prefix) }
+}
+
 /// How one topic is treated. All its peers must agree on signing and ids.
 package struct GossipTopicConfiguration: Sendable {
     package var signing: GossipSigning
     /// Nil: author and sequence number; without signatures the keyless digest of the data (`MessageID.ofData`).
     package var messageID: (@Sendable (GossipMessage) -> MessageID)?
+    /// Who judges the messages: those of different judges are never in one `.validate`.
+    package var judge = GossipJudge.application
     package var score = GossipTopicScoreParameters()
 
     package init(
-        signing: GossipSigning = .strictSign, messageID: (@Sendable (GossipMessage) -> MessageID)? = nil
+        signing: GossipSigning = .strictSign, messageID: (@Sendable (GossipMessage) -> MessageID)? = nil,
+        judge: GossipJudge = .application
     ) {
         self.signing = signing
         self.messageID = messageID
+        self.judge = judge
     }
 
     func validate() -> GossipConfigurationError? { score.validate() }

@@ -339,7 +339,7 @@ package struct GossipCore: Sendable {
         guard isOurs || topics.count - subscriptionCount < limits.topicsMax else { return nil }
         return topics.insert(
             TopicState(
-                topic: topic, digest: digest, settings: configuration.topics[topic] ?? configuration.topic))
+                topic: topic, digest: digest, settings: configuration.settings(of: topic)))
     }
 
     /// Forgets a topic that nobody takes part in any more.

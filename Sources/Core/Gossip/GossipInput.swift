@@ -56,7 +56,7 @@ package enum GossipEffect: Sendable {
     case send(PeerIndex, GossipRPC)
     /// Check signatures (`GossipSignature.isValid`) and ask the application, off the loop where that is slow;
     /// `.validated` follows. None of these was seen before, all have the form that the topic asks for.
-    case validate(RequestID, [GossipMessage], from: PeerIndex)
+    case validate(RequestID, [GossipMessage], from: PeerIndex, by: GossipJudge)
     /// A message of a topic that we subscribe to, accepted, not our own.
     case deliver(GossipMessage, from: PeerIndex)
     case published(RequestID, MessageID, sentTo: Int)

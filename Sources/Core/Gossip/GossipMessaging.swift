@@ -23,6 +23,7 @@ extension GossipCore {
     private mutating func receiveMessages(_ messages: [GossipMessage], from slot: Int, at now: Instant) {
         var numbers: [UInt32] = []
         var accepted: [GossipMessage] = []
+        var judge = GossipJudge.application
         for message in messages.prefix(limits.messagesPerRPCMax) {
             stats.messagesReceived &+= 1
             let topicDigest = message.withBytes(of: message.topicPart) { hash($0) }
@@ -44,16 +45,28 @@ extension GossipCore {
             let number = insert(
                 id, digest, compacted(message), topic, from: peers[slot].index, author: author, at: now)
             peers[slot].pending += 1
+            if topics[topic].settings.judge != judge {
+                validate(&numbers, &accepted, from: slot, by: judge)
+                judge = topics[topic].settings.judge
+            }
             numbers.append(number)
             accepted.append(cache[number].message)
             keepPromise(digest)
             sendIDontWant(id, message, topic, from: slot)
         }
+        validate(&numbers, &accepted, from: slot, by: judge)
+    }
+
+    private mutating func validate(
+        _ numbers: inout [UInt32], _ messages: inout [GossipMessage], from slot: Int, by judge: GossipJudge
+    ) {
         guard !numbers.isEmpty else { return }
         nextRequest &+= 1
         let request = RequestID(nextRequest)
         batches[request] = Batch(numbers: numbers, from: peers[slot].index)
-        emit(.validate(request, accepted, from: peers[slot].index))
+        emit(.validate(request, messages, from: peers[slot].index, by: judge))
+        numbers.removeAll()
+        messages.removeAll()
     }
 
     /// The id, if the message has the form that the topic's policy asks for.

@@ -15,11 +15,16 @@ package struct GossipPort: Sendable {
     private var numbers = RequestNumbers(owner: 5)
     private let versions: [(name: ProtocolID, version: GossipVersion)]
     private let limits: GossipLimits
+    /// Topics of the journal are for members only.
+    private var guarded: GuardedTopics
+    /// Messages of topics that another core judges, until it takes them.
+    private var unjudged: Deque<UnjudgedMessages> = []
 
     package init(configuration: GossipConfiguration, seed: UInt64, at now: Instant) {
         core = GossipCore(configuration: configuration, seed: seed, at: now)
         versions = GossipVersion.preferred.map { ($0.protocolID, $0) }
         limits = configuration.limits
+        guarded = GuardedTopics(families: configuration.families)
     }
 
     package var protocols: [CoreProtocol] {
@@ -62,12 +67,24 @@ package struct GossipPort: Sendable {
         case .message(let key, let bytes):
             if let index = streams.speaker(on: key) { receive(bytes, from: index, at: now) }
         case .peerDisconnected(let peer):
-            if let index = streams.peerDisconnected(peer) { core.handle(.peerDisconnected(index), at: now) }
+            if let index = streams.peerDisconnected(peer) {
+                guarded.forget(index)
+                core.handle(.peerDisconnected(index), at: now)
+            }
         case .streamEnded, .streamFailed, .connectionPreferred, .connectionClosed, .streamOpened, .openFailed:
             streams.handle(input, at: now, &context)
         case .dialed, .dialFailed: break
         }
     }
+
+    /// A connected peer has shown that it may take part in the topics of the journal, or ceased to be one that may.
+    mutating func setMember(_ peer: PeerID, _ isMember: Bool, at now: Instant, _ context: inout NodeContext) {
+        guard let index = context.table.index(of: peer), streams.isConnected(peer) else { return }
+        guard let rpc = guarded.set(index, isMember: isMember) else { return }
+        core.handle(.received(index, rpc), at: now)
+    }
+
+    mutating func nextUnjudged() -> UnjudgedMessages? { unjudged.popFirst() }
 
     private mutating func connect(
         _ peer: PeerID, _ name: ProtocolID, _ version: GossipVersion, over id: ConnectionID, at now: Instant,
@@ -81,7 +98,9 @@ package struct GossipPort: Sendable {
 
     private mutating func receive(_ bytes: ByteBuffer, from peer: PeerIndex, at now: Instant) {
         do throws(DecodeError) {
-            core.handle(.received(peer, try GossipWire.decode(bytes, limits: limits)), at: now)
+            var rpc = try GossipWire.decode(bytes, limits: limits)
+            guarded.admit(&rpc, from: peer)
+            core.handle(.received(peer, rpc), at: now)
         } catch {
             core.handle(.malformed(peer), at: now)
         }
@@ -93,6 +112,7 @@ package struct GossipPort: Sendable {
     ) {
         while true {
             if let index = streams.nextLoss() {
+                guarded.forget(index)
                 core.handle(.peerDisconnected(index), at: now)
             } else if let effect = core.nextEffect() {
                 perform(effect, at: now, &context, &outbox)
@@ -116,9 +136,12 @@ package struct GossipPort: Sendable {
                 context.table.id(of: index).map { ($0.bytes, context.peers.store.record(of: $0) ?? []) }
             }
             streams.send(bytes, to: peer)
-        case .validate(let request, let messages, let index):
+        case .validate(let request, let messages, let index, let judge):
             guard let peer = context.table.id(of: index) else { return }
-            outbox.append(.gossip(.validate(request, messages, from: peer)))
+            switch judge {
+            case .application: outbox.append(.gossip(.validate(request, messages, from: peer)))
+            case .journal: unjudged.append(UnjudgedMessages(request: request, messages: messages, peer: peer))
+            }
         case .deliver(let message, let index):
             guard let peer = context.table.id(of: index) else { return }
             outbox.append(.gossip(.deliver(message, from: peer)))

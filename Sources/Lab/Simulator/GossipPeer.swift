@@ -143,7 +143,7 @@ package struct GossipPeer: SimulatedCore {
                     guard !rpc.isEmpty else { continue }
                 }
                 return .send(peer, rpc)
-            case .validate(let id, let messages, _):
+            case .validate(let id, let messages, _, _):
                 core.handle(.validated(id, Array(repeating: .accept, count: messages.count)), at: now)
             case .deliver(let message, _):
                 var data = message.data

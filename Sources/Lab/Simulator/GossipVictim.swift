@@ -157,7 +157,7 @@ struct GossipVictim {
         while let effect = core.nextEffect() {
             switch effect {
             case .send(let peer, let rpc): take(peer, rpc)
-            case .validate(let request, let messages, _):
+            case .validate(let request, let messages, _, _):
                 core.handle(.validated(request, messages.map { _ in .accept }), at: now)
             case .deliver(let message, _):
                 guard let id = MessageID.ofOrigin(message), let place = places[id] else { continue }

@@ -26,12 +26,6 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         let address: Multiaddr
     }
 
-    /// Waits for what a peer says of itself.
-    private struct ProfileWaiter {
-        let continuation: CheckedContinuation<Result<PeerDescription, NodeError>, Never>
-        let timer: Scheduled<Void>
-    }
-
     private struct DialWaiter {
         let peer: PeerID?
         let continuation: CheckedContinuation<Result<PeerID, NodeError>, Never>
@@ -60,7 +54,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var isTableNew = false
     private var handles: [ConnectionID: ConnectionHandle] = [:]
     private var dials: [RequestID: DialWaiter] = [:]
-    private var profileWaiters: [PeerID: [RequestID: ProfileWaiter]] = [:]
+    private var profiles = ProfileWaiters()
     /// What this turn wants of each connection, in the order of first mention.
     private var outbox: [ConnectionID: [ConnectionCommand]] = [:]
     private var outboxOrder: [ConnectionID] = []
@@ -265,9 +259,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
                 }
                 self.dials.removeAll()
                 self.calls.stop()
-                for peer in self.profileWaiters.keys.sorted() {
-                    self.answerProfile(of: peer, .failure(.stopped(.identify, peer: peer)))
-                }
+                self.profiles.stop()
                 self.handles.removeAll()
                 self.directory.removeAll()
                 self.export()
@@ -312,31 +304,14 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             return continuation.resume(returning: .failure(error))
         }
         let timer = loop.scheduleTask(in: .nanoseconds(duration.saturatedNanoseconds)) {
-            guard let waiter = self.takeProfileWaiter(request, of: peer) else { return }
-            waiter.continuation.resume(returning: .failure(.deadline(.identify, peer: peer, duration)))
+            self.profiles.answer(request, of: peer, .failure(.deadline(.identify, peer: peer, duration)))
         }
-        profileWaiters[peer, default: [:]][request] = ProfileWaiter(continuation: continuation, timer: timer)
+        profiles.add(request, of: peer, continuation, timer: timer)
     }
 
     private func cancelProfile(_ request: RequestID, of peer: PeerID) {
         loop.execute {
-            guard let waiter = self.takeProfileWaiter(request, of: peer) else { return }
-            waiter.timer.cancel()
-            waiter.continuation.resume(returning: .failure(.cancelled(.identify, peer: peer)))
-        }
-    }
-
-    private func takeProfileWaiter(_ request: RequestID, of peer: PeerID) -> ProfileWaiter? {
-        let waiter = profileWaiters[peer]?.removeValue(forKey: request)
-        if profileWaiters[peer]?.isEmpty == true { profileWaiters[peer] = nil }
-        return waiter
-    }
-
-    private func answerProfile(of peer: PeerID, _ result: Result<PeerDescription, NodeError>) {
-        guard let waiters = profileWaiters.removeValue(forKey: peer) else { return }
-        for waiter in waiters.values {
-            waiter.timer.cancel()
-            waiter.continuation.resume(returning: result)
+            self.profiles.answer(request, of: peer, .failure(.cancelled(.identify, peer: peer)))
         }
     }
 
@@ -529,12 +504,12 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             let error = NodeError(
                 code: .disconnected, peer: peer, stage: .identify,
                 message: "the connection was lost before the peer had said what it is, \(text): dial again")
-            answerProfile(of: peer, .failure(error))
+            profiles.answerAll(of: peer, .failure(error))
         case .peerIdentified(let peer, let profile):
             let description = PeerDescription(profile)
             directory.describe(peer, as: description)
             events.emit(.peerIdentified(peer, description))
-            answerProfile(of: peer, .success(description))
+            profiles.answerAll(of: peer, .success(description))
         case .connectionPreferred(let peer, let id):
             if let handle = handles[id] { directory.prefer(handle, for: peer) }
         case .inboundRefused(let remote, let reason):
