@@ -21,6 +21,7 @@ package struct NodeCore: Sendable {
         case gossip
         case membership
         case autonat
+        case journal
     }
 
     private var context: NodeContext
@@ -29,6 +30,9 @@ package struct NodeCore: Sendable {
     private var membership: MembershipPort?
     private var discovery: DiscoveryPort?
     private var autonat: AutoNATPort?
+    private var journal: JournalPort?
+    /// For the journal, which begins later than the node.
+    private let journalSeed: UInt64
     private let kademliaFollowsReachability: Bool
     private var lastReachability = Reachability.unknown
     /// Streams that are not PeersCore's.
@@ -84,6 +88,7 @@ package struct NodeCore: Sendable {
         let fourth = seeds.next()
         discovery = configuration.discovery.map { DiscoveryPort(own: own, configuration: $0, seed: fourth) }
         let fifth = seeds.next()
+        journalSeed = seeds.next()
         autonat = configuration.autonat.map { AutoNATPort(configuration: $0, seed: fifth, at: now) }
         kademliaFollowsReachability = configuration.kademliaFollowsReachability
         context.hasDiscovery = discovery != nil
@@ -98,6 +103,7 @@ package struct NodeCore: Sendable {
         all += gossip?.protocols ?? []
         all += membership?.protocols ?? []
         all += autonat?.protocols ?? []
+        all += journal?.protocols ?? []
         return all
     }
 
@@ -112,6 +118,9 @@ package struct NodeCore: Sendable {
         case .kademlia(let command): kademlia?.handle(command, at: now, &context)
         case .gossip(let command): gossip?.handle(command, at: now, &context)
         case .membership(let command): membership?.handle(command, at: now, &context)
+        case .journal(.start(let start)): startJournal(start, at: now)
+        case .journal(.stop): stopJournal(at: now)
+        case .journal(let command): journal?.handle(command, at: now, &context)
         case .discovery(.restore(let snapshot)): restore(snapshot, at: now)
         case .discovery(let command): discovery?.handle(command, at: now, &context)
         }
@@ -121,7 +130,7 @@ package struct NodeCore: Sendable {
     private static func isOneOfMany(_ input: Input) -> Bool {
         switch input {
         case .peers(.message), .gossip(.validated): true
-        case .peers, .gossip, .kademlia, .membership, .discovery: false
+        case .peers, .gossip, .kademlia, .membership, .discovery, .journal: false
         }
     }
 
@@ -132,6 +141,7 @@ package struct NodeCore: Sendable {
         if let next = membership?.nextTimeout, next <= now { membership?.handleTimeout(at: now, &context) }
         if let next = discovery?.nextTimeout, next <= now { discovery?.handleTimeout(at: now) }
         if let next = autonat?.nextTimeout, next <= now { autonat?.handleTimeout(at: now) }
+        if let next = journal?.nextTimeout, next <= now { journal?.handleTimeout(at: now, &context) }
         settle(at: now)
     }
 
@@ -143,12 +153,32 @@ package struct NodeCore: Sendable {
         if let next = membership?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = discovery?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = autonat?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = journal?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
     package mutating func nextEffect() -> Effect? {
         if outbox.isEmpty, let since = unsettledSince { settle(at: since) }
         return outbox.popFirst()
+    }
+
+    /// The replica of the community, when there is one.
+    package var replica: JournalPort? { journal }
+
+    private mutating func startJournal(_ start: JournalStart, at now: Instant) {
+        stopJournal(at: now)
+        var port = JournalPort(start, own: context.peers.ownID, seed: journalSeed, at: now)
+        port.begin(at: now, context)
+        journal = port
+        gossip?.handle(.subscribe(port.topic), at: now, &context)
+        outbox.append(.protocolsChanged)
+    }
+
+    private mutating func stopJournal(at now: Instant) {
+        guard let port = journal else { return }
+        journal = nil
+        gossip?.handle(.unsubscribe(port.topic), at: now, &context)
+        outbox.append(.protocolsChanged)
     }
 
     private mutating func restore(_ snapshot: PeerStoreSnapshot, at now: Instant) {
@@ -200,6 +230,7 @@ package struct NodeCore: Sendable {
         if gossip?.speaks(name) == true { return .gossip }
         if membership?.speaks(name) == true { return .membership }
         if autonat?.speaks(name) == true { return .autonat }
+        if journal?.speaks(name) == true { return .journal }
         return nil
     }
 
@@ -208,6 +239,7 @@ package struct NodeCore: Sendable {
         if gossip?.owns(request) == true { return .gossip }
         if membership?.owns(request) == true { return .membership }
         if autonat?.owns(request) == true { return .autonat }
+        if journal?.owns(request) == true { return .journal }
         return nil
     }
 
@@ -217,6 +249,7 @@ package struct NodeCore: Sendable {
         case .gossip: gossip?.handle(input, at: now, &context)
         case .membership: membership?.handle(input, at: now, &context)
         case .autonat: autonat?.handle(input, at: now, &context)
+        case .journal: journal?.handle(input, at: now, &context)
         }
     }
 
@@ -225,6 +258,7 @@ package struct NodeCore: Sendable {
         gossip?.handle(input, at: now, &context)
         membership?.handle(input, at: now, &context)
         autonat?.handle(input, at: now, &context)
+        journal?.handle(input, at: now, &context)
     }
 
     /// Carries effects between the cores until all are quiet; what concerns the outside is left in `outbox`.
@@ -241,6 +275,7 @@ package struct NodeCore: Sendable {
             gossip?.settle(at: now, &context, &outbox)
             membership?.settle(at: now, &context, &outbox)
             autonat?.settle(at: now, &context)
+            if journal?.settle(at: now, &context, &gossip, &outbox) == true { hasMore = true }
             if !context.exchanged.isEmpty { settleExchanged(at: now) }
             if context.isReachabilityStale { settleReachability(at: now) }
             while let effect = discovery?.nextEffect() {
@@ -341,11 +376,12 @@ package struct NodeCore: Sendable {
 
     /// Frees the numbers of peers that no core speaks of any more.
     private mutating func sweep() {
-        let (kademlia, gossip, membership) = (kademlia, gossip, membership)
+        let (kademlia, gossip, membership, journal) = (kademlia, gossip, membership, journal)
         context.table.sweep { mark in
             kademlia?.forEachPeer(mark)
             gossip?.forEachPeer(mark)
             membership?.forEachPeer(mark)
+            journal?.forEachPeer(mark)
         }
     }
 }

@@ -17,6 +17,7 @@ extension NodeCore {
         indirect case gossip(GossipCommand)
         indirect case membership(MembershipCommand)
         indirect case discovery(DiscoveryCommand)
+        indirect case journal(JournalCommand)
     }
 
     /// One case per core. What any core wants of connections and streams comes as `.peers`.
@@ -25,6 +26,7 @@ extension NodeCore {
         indirect case kademlia(KademliaResult)
         indirect case gossip(GossipResult)
         indirect case membership(MembershipResult)
+        indirect case journal(JournalResult)
         /// What `protocols` says is another from now on.
         case protocolsChanged
         case reachabilityChanged(Reachability)

@@ -86,6 +86,9 @@ public struct NodeConfiguration: Sendable {
     /// Nil: the node has loops of its own. Hundreds of nodes in one process share some.
     package var loops: NodeLoops?
 
+    /// Does for a community's replica what it wants of disks and worker threads; called on the node's loop, must not block.
+    package var journal: (@Sendable ([JournalResult]) -> Void)?
+
     /// Nil: the process's.
     package var metricsFactory: (any MetricsFactory)?
 

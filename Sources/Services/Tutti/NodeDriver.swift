@@ -47,6 +47,9 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     private var core: NodeCore
     private var calls = NodeCalls()
     private var judge: MessageJudge
+    /// Takes what the community's replica wants, on the loop: it must not block.
+    private let journal: (@Sendable ([JournalResult]) -> Void)?
+    private var replica: [JournalResult] = []
     private var transport: Transport?
     private var protocols = ProtocolTable()
     /// What the node's handlers answer to; the cores' are in `protocols` beside it.
@@ -76,6 +79,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         self.topics = topics
         answers = (settings.mesh ?? MeshSettings()).answers
         judge = MessageJudge(settings.gossip)
+        journal = settings.journal
         self.arrivals = arrivals
         self.lookups = lookups
         self.logger = logger
@@ -178,7 +182,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         await read { NodeReachability($0) }
     }
 
-    private func read<Value: Sendable>(_ body: @escaping @Sendable (borrowing NodeCore) -> Value) async -> Value {
+    func read<Value: Sendable>(_ body: @escaping @Sendable (borrowing NodeCore) -> Value) async -> Value {
         await withCheckedContinuation { continuation in
             loop.execute { continuation.resume(returning: body(self.core)) }
         }
@@ -417,6 +421,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
             case .kademlia(.providerFound): break
             case .gossip(let result): perform(result)
             case .membership(let result): perform(result)
+            case .journal(let result): replica.append(result)
             // The effect loop around us picks up what this leads to.
             case .protocolsChanged: gatherProtocols()
             case .reachabilityChanged(let reachability):
@@ -531,6 +536,10 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         }
         outboxOrder.removeAll(keepingCapacity: true)
         calls.turnEnded()
+        if !replica.isEmpty {
+            journal?(replica)
+            replica.removeAll(keepingCapacity: true)
+        }
         if isClosing, handles.isEmpty { resumeCloser() }
         arm()
         scheduleExport()

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+package import TuttiBase
+package import TuttiCommunity
+package import TuttiIdentity
+package import TuttiJournal
+
+/// Everything with which a community's replica begins on this node.
+package struct JournalStart: Sendable {
+    package var community: CommunityID
+    /// Signs this device's entries; nil for a node that only keeps those of others.
+    package var device: KeyPair?
+    /// What the disk held.
+    package var opening: JournalOpening
+    /// All governance entries that the disk holds.
+    package var governance: [StoredEntry]
+    /// Milliseconds since 1970, now.
+    package var milliseconds: UInt64
+    package var journal = JournalConfiguration()
+    package var sync = SyncConfiguration()
+    /// For salts.
+    package var keys = KeySource.system
+
+    package init(
+        community: CommunityID, device: KeyPair?, opening: JournalOpening, governance: [StoredEntry],
+        milliseconds: UInt64
+    ) {
+        self.community = community
+        self.device = device
+        self.opening = opening
+        self.governance = governance
+        self.milliseconds = milliseconds
+    }
+}
+
+/// Who asked the disk.
+package enum JournalReader: Hashable, Sendable {
+    case journal(RequestID)
+    case sync(SyncLoadID)
+    case chat(RequestID)
+}
+
+/// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
+package enum JournalCommand: Sendable {
+    case start(JournalStart)
+    case stop
+    case clockRead(milliseconds: UInt64)
+    case deviceStarted(KeyPair)
+    /// Entries of this device, all or none; `.appended` or `.appendFailed` follows.
+    case append(RequestID, [EntryDraft])
+    /// Entries from a file that the owner of the node brings.
+    case importEntries(RequestID, [Entry])
+    /// Our join, to be shown to peers until they know us.
+    case introduce(Entry?)
+    /// Reconcile with every peer now.
+    case syncNow
+
+    case persisted(RequestID)
+    case persistFailed(RequestID, JournalStorageError)
+    case loaded(JournalReader, JournalAnswer)
+    case verified(RequestID, [Bool])
+}
+
+/// What the community's replica wants of the embedder.
+package enum JournalResult: Sendable {
+    /// One transaction; `.persisted` or `.persistFailed` follows.
+    case persist(JournalBatch, RequestID)
+    /// `.loaded` follows.
+    case load(JournalQuery, JournalReader)
+    /// Check signatures off the loop; `.verified` follows.
+    case verify([Entry], RequestID)
+    case appended(RequestID, [Entry])
+    case appendFailed(RequestID, AppendError)
+    case imported(RequestID, accepted: Int, refused: Int)
+    /// On disk, in order.
+    case admitted([StoredEntry])
+    case event(JournalEvent)
+    case sync(SyncEvent)
+    /// Who belongs, or what is decided, is another from now on.
+    case communityChanged
+}

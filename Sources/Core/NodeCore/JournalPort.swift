@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+import DequeModule
+package import TuttiBase
+package import TuttiCommunity
+package import TuttiGossip
+package import TuttiIdentity
+package import TuttiJournal
+import TuttiPeers
+
+package import struct NIOCore.ByteBuffer
+
+/// A community's replica on streams and topics: JournalCore takes entries from gossip and from SyncCore, CommunityCore
+/// says whose, and only what is on disk is answered, shown or passed on.
+///
+///     gossip, SyncCore -> JournalCore -> (verify) -> CommunityCore folds -> (persist) -> verdicts, receipts, SyncCore's tree
+package struct JournalPort: Sendable {
+    /// Topics of communities begin so. What is behind it says nothing to who doesn't know the community.
+    package static let topicPrefix = "/tutti/journal/1/"
+    package static let topicFamily = GossipTopicFamily(
+        prefix: topicPrefix, settings: GossipTopicConfiguration(signing: .strictNoSign, judge: .journal))
+
+    /// Verdicts of one batch of gossip, until all are there.
+    private struct Judgement: Sendable {
+        var verdicts: [GossipVerdict]
+        var openCount: Int
+    }
+
+    /// Who waits for the verdicts on entries that were given to JournalCore.
+    private enum Waiter: Sendable {
+        case gossip(RequestID, places: [Int])
+        case sync(SyncBatchID)
+        case hello(PeerID, SyncHello)
+        case file(RequestID)
+    }
+
+    package private(set) var journal: JournalCore
+    package private(set) var community: CommunityCore
+    private var sync: SyncCore
+    private var streams: RequestStreams
+    private var arrived = ArrivedStreams()
+    private let topic: Topic
+    private let device: KeyPair?
+    private var join: Entry?
+    private var asked: [RequestID: StreamKey] = [:]
+    private var sent: [RequestID: SyncRequest] = [:]
+    private var waiters: [RequestID: Waiter] = [:]
+    private var judgements: [RequestID: Judgement] = [:]
+    /// Which device each peer has shown to be, once it was accepted.
+    private var devices: [PeerID: DeviceID] = [:]
+    private var peers: [DeviceID: PeerID] = [:]
+    private var lastRequest: UInt64 = 0
+    private var publications = RequestNumbers(owner: 7)
+    private var results: [JournalResult] = []
+    private var isBegun = false
+
+    package init(_ start: JournalStart, own: PeerID, seed: UInt64, at now: Instant) {
+        journal = JournalCore(
+            community: start.community, own: start.device, configuration: start.journal, keys: start.keys,
+            opening: start.opening, milliseconds: start.milliseconds, at: now)
+        community = CommunityCore(id: start.community)
+        sync = SyncCore(community: start.community, own: own, configuration: start.sync, seed: seed, at: now)
+        streams = RequestStreams(SyncWire.protocolID, owner: 6)
+        topic = Self.topic(of: start.community)
+        device = start.device
+        journal.restore(governance: start.governance)
+    }
+
+    /// Named by a digest, so that subscriptions, which go to everybody, don't tell the community's name.
+    package static func topic(of community: CommunityID) -> Topic {
+        let digest = KeyDerivation.sha256(Array("tutti-journal-topic".utf8) + community.bytes.bytes)
+        return Topic(topicPrefix + digest.bytes.prefix(16).map { byte in
+            String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
+        }.joined())
+    }
+
+    package var protocols: [CoreProtocol] {
+        [CoreProtocol(SyncWire.protocolID, messageBytesMax: SyncWire.messageBytesMax, inboundMax: 4)]
+    }
+    package func speaks(_ name: ProtocolID) -> Bool { name == SyncWire.protocolID }
+    package func owns(_ request: RequestID) -> Bool { streams.owns(request) }
+    package func forEachPeer(_ body: (PeerIndex) -> Void) { journal.forEachPeer(body) }
+    package var nextTimeout: Instant? {
+        [streams.nextTimeout, journal.nextTimeout, sync.nextTimeout].compactMap { $0 }.min()
+    }
+
+    package mutating func handleTimeout(at now: Instant, _ context: inout NodeContext) {
+        streams.handleTimeout(at: now)
+        if let next = journal.nextTimeout, next <= now { journal.handleTimeout(at: now) }
+        if let next = sync.nextTimeout, next <= now { sync.handleTimeout(at: now) }
+    }
+
+    // MARK: The embedder
+
+    package mutating func handle(_ command: JournalCommand, at now: Instant, _ context: inout NodeContext) {
+        switch command {
+        case .start, .stop: break
+        case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
+        case .deviceStarted(let key): journal.handle(.deviceStarted(key), at: now)
+        case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
+        case .importEntries(let request, let entries):
+            receive(entries, from: JournalSource(peer: PeerTable.own, door: .file), for: .file(request), at: now)
+        case .introduce(let entry): join = entry
+        case .syncNow: sync.handle(.syncRequested, at: now)
+        case .persisted(let id): journal.handle(.persisted(id), at: now)
+        case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)
+        case .loaded(.journal(let id), let answer): journal.handle(.loaded(id, answer), at: now)
+        case .loaded(.sync(let id), let answer): sync.handle(.loaded(id, answer), at: now)
+        case .verified(let id, let verdicts): journal.handle(.verified(id, verdicts), at: now)
+        }
+    }
+
+    private mutating func nextRequest() -> RequestID {
+        lastRequest += 1
+        return RequestID(lastRequest)
+    }
+
+    private mutating func receive(
+        _ entries: [Entry], from source: JournalSource, for waiter: Waiter, at now: Instant
+    ) {
+        let request = nextRequest()
+        waiters[request] = waiter
+        journal.handle(.received(request, entries, from: source), at: now)
+    }
+
+    // MARK: Streams
+
+    package mutating func handle(_ input: PortInput, at now: Instant, _ context: inout NodeContext) {
+        switch input {
+        case .peerIdentified(let peer, let profile, _):
+            guard profile.protocols.contains(SyncWire.protocolID), let device,
+                let hello = SyncHello(
+                    community: journal.community, own: context.peers.ownID, remote: peer, join: join,
+                    signedWith: device)
+            else { return }
+            sync.handle(.peerReady(peer, hello), at: now)
+        case .peerDisconnected(let peer): disconnected(peer, at: now, &context)
+        case .streamArrived(let key, _, let peer): arrived.add(key, peer)
+        case .message(let key, let bytes):
+            if let peer = arrived[key] {
+                receive(bytes, from: peer, on: key, at: now, &context)
+            } else {
+                streams.message(key, bytes, at: now)
+            }
+        case .streamEnded(let key): if !arrived.ended(key, &context) { streams.lost(key, at: now) }
+        case .streamFailed(let key): if !arrived.failed(key) { streams.lost(key, at: now) }
+        case .connectionClosed(let id):
+            arrived.connectionClosed(id)
+            streams.connectionClosed(id)
+        case .streamOpened(let request, let key): streams.opened(request, key, at: now)
+        case .openFailed(let request): streams.openFailed(request)
+        case .dialed(let request, let id): streams.dialed(request, id, at: now)
+        case .dialFailed(let request): streams.dialFailed(request)
+        case .connectionPreferred: break
+        }
+    }
+
+    private mutating func disconnected(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
+        if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
+        sync.handle(.peerGone(peer), at: now)
+        if let index = context.table.known(peer) { journal.handle(.peerDisconnected(index), at: now) }
+    }
+
+    private mutating func receive(
+        _ bytes: ByteBuffer, from peer: PeerID, on key: StreamKey, at now: Instant, _ context: inout NodeContext
+    ) {
+        do throws(DecodeError) {
+            let request = try SyncWire.decodeRequest(bytes)
+            let id = nextRequest()
+            if request.isAnswered { asked[id] = key }
+            sync.handle(.asked(id, by: peer, request), at: now)
+        } catch {
+            arrived.refuse(key, &context)
+        }
+    }
+
+    // MARK: Effects
+
+    /// - Returns: whether anything happened.
+    mutating func settle(
+        at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?,
+        _ outbox: inout Deque<NodeCore.Effect>
+    ) -> Bool {
+        var isBusy = false
+        while true {
+            if let batch = gossip?.nextUnjudged() {
+                judge(batch, at: now, &context, &gossip)
+            } else if let effect = journal.nextEffect() {
+                perform(effect, at: now, &context, &gossip)
+            } else if let effect = sync.nextEffect() {
+                perform(effect, at: now, &context, &gossip)
+            } else if let outcome = streams.nextOutcome() {
+                returned(outcome, at: now)
+            } else {
+                break
+            }
+            isBusy = true
+        }
+        while let command = streams.nextCommand() { context.commands.append(command) }
+        for result in results { outbox.append(.journal(result)) }
+        results.removeAll()
+        return isBusy
+    }
+
+    // MARK: Gossip
+
+    private mutating func judge(
+        _ batch: UnjudgedMessages, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        guard let index = context.table.index(of: batch.peer) else { return }
+        let source = JournalSource(peer: index, door: .gossip)
+        var judgement = Judgement(verdicts: batch.messages.map { _ in .ignore }, openCount: 0)
+        var entries: [Entry] = []
+        var entryPlaces: [Int] = []
+        var proofs: [(place: Int, proof: FaultProof)] = []
+        for (place, message) in batch.messages.enumerated() where message.topic == topic {
+            do throws(DecodeError) {
+                switch try JournalMessage(message.data) {
+                case .entry(let entry):
+                    entries.append(entry)
+                    entryPlaces.append(place)
+                case .proof(let proof): proofs.append((place, proof))
+                }
+            } catch {
+                judgement.verdicts[place] = .reject
+                journal.handle(.malformed(from: source), at: now)
+            }
+        }
+        judgement.openCount = (entries.isEmpty ? 0 : 1) + (proofs.isEmpty ? 0 : 1)
+        judgements[batch.request] = judgement
+        if !entries.isEmpty {
+            receive(entries, from: source, for: .gossip(batch.request, places: entryPlaces), at: now)
+        }
+        if !proofs.isEmpty {
+            let request = nextRequest()
+            waiters[request] = .gossip(batch.request, places: proofs.map(\.place))
+            journal.handle(.proofsReceived(request, proofs.map(\.proof), from: source), at: now)
+        }
+        if judgement.openCount == 0 { conclude(batch.request, at: now, &context, &gossip) }
+    }
+
+    private mutating func conclude(
+        _ request: RequestID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        guard let judgement = judgements.removeValue(forKey: request) else { return }
+        gossip?.handle(.validated(request, judgement.verdicts), at: now, &context)
+    }
+
+    private mutating func publish(
+        _ message: JournalMessage, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        var bytes = ByteBuffer()
+        message.encode(into: &bytes)
+        gossip?.handle(.publish(publications.next(), topic, bytes), at: now, &context)
+    }
+
+    // MARK: JournalCore
+
+    private mutating func perform(
+        _ effect: JournalEffect, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        switch effect {
+        case .verify(let entries, let id): results.append(.verify(entries, id))
+        case .persist(let batch, let id): results.append(.persist(batch, id))
+        case .load(let query, let id): results.append(.load(query, .journal(id)))
+        case .introduce(let entries, let id):
+            journal.handle(.introduced(id, community.introduces(entries)), at: now)
+        case .fold(let entries, let id):
+            let rows = community.fold(entries)
+            journal.handle(.folded(id, rows: rows), at: now)
+        case .foldUndone(let ids, _): community.undo(ids)
+        case .admitted(let entries): admitted(entries, at: now)
+        case .appended(let request, let entries): results.append(.appended(request, entries))
+        case .appendFailed(let request, let error): results.append(.appendFailed(request, error))
+        case .publish(let entries):
+            for entry in entries { publish(.entry(entry), at: now, &context, &gossip) }
+        case .publishProof(let proof): publish(.proof(proof), at: now, &context, &gossip)
+        case .judged(let request, let source, let verdicts):
+            judged(request, source, verdicts, at: now, &context, &gossip)
+        case .violation: break
+        case .feedsChanged(let records): sync.handle(.feedsChanged(records), at: now)
+        case .wanted(let device): sync.handle(.wanted(device), at: now)
+        case .receiptsDue(let receipts): tell(receipts, at: now, context)
+        case .emit(let event):
+            if case .feedFrozen(_, let proof) = event { sync.handle(.proofsChanged([proof]), at: now) }
+            results.append(.event(event))
+        }
+    }
+
+    private mutating func judged(
+        _ request: RequestID, _ source: JournalSource, _ verdicts: [EntryVerdict], at now: Instant,
+        _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        guard let waiter = waiters.removeValue(forKey: request) else { return }
+        switch waiter {
+        case .gossip(let batch, let places):
+            for (place, verdict) in zip(places, verdicts) {
+                judgements[batch]?.verdicts[place] = GossipVerdict(verdict)
+            }
+            judgements[batch]?.openCount -= 1
+            if judgements[batch]?.openCount == 0 { conclude(batch, at: now, &context, &gossip) }
+        case .sync(let batch):
+            let outcome: SyncOutcome =
+                verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
+            sync.handle(.settled(batch, outcome), at: now)
+        case .hello(let peer, let hello): judge(hello, of: peer, at: now, context)
+        case .file(let request):
+            let accepted = verdicts.count { $0 == .accept }
+            results.append(.imported(request, accepted: accepted, refused: verdicts.count - accepted))
+        }
+    }
+
+    /// To those that brought us the entries, and to the device that wrote them if it is connected.
+    private mutating func tell(_ receipts: [JournalReceipt], at now: Instant, _ context: NodeContext) {
+        var due: [PeerID: [SyncReceipt]] = [:]
+        for receipt in receipts {
+            var told = receipt.peers.compactMap { context.table.id(of: $0) }
+            if let author = peers[receipt.device], !told.contains(author) { told.append(author) }
+            for peer in told where devices[peer] != nil {
+                due[peer, default: []].append(SyncReceipt(device: receipt.device, head: receipt.head))
+            }
+        }
+        for peer in due.keys.sorted() { sync.handle(.receiptsDue(peer, due[peer] ?? []), at: now) }
+    }
+
+    // MARK: SyncCore
+
+    private mutating func perform(
+        _ effect: SyncEffect, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        switch effect {
+        case .send(let id, let peer, let request):
+            var bytes = ByteBuffer()
+            SyncWire.encode(request, into: &bytes)
+            sent[id] = request
+            streams.call(
+                id, peer, bytes, expectsAnswer: request.isAnswered, over: context.peers.connection(to: peer), at: now)
+        case .cancel(let id):
+            sent[id] = nil
+            streams.cancel(id, at: now)
+        case .answer(let id, let answer):
+            guard let key = asked.removeValue(forKey: id) else { return }
+            var bytes = ByteBuffer()
+            SyncWire.encode(answer, into: &bytes)
+            context.commands.append(.send(key, bytes))
+        case .judge(let peer, let hello): introduce(hello, of: peer, at: now, context)
+        case .load(let query, let id): results.append(.load(query, .sync(id)))
+        case .received(let batch):
+            guard let index = context.table.index(of: batch.peer) else {
+                return sync.handle(.settled(batch.id, .refused), at: now)
+            }
+            receive(
+                batch.entries, from: JournalSource(peer: index, door: batch.isGovernance ? .governanceSync : .sync),
+                for: .sync(batch.id), at: now)
+        case .receivedProofs(let id, let proofs, let peer):
+            guard let index = context.table.index(of: peer) else {
+                return sync.handle(.settled(id, .refused), at: now)
+            }
+            let request = nextRequest()
+            waiters[request] = .sync(id)
+            journal.handle(.proofsReceived(request, proofs, from: JournalSource(peer: index, door: .sync)), at: now)
+        case .receipted(let peer, let receipts):
+            for receipt in receipts {
+                let record = ReceiptRecord(device: receipt.device, holder: peer, head: receipt.head)
+                journal.handle(.receiptReceived(record), at: now)
+            }
+        case .emit(let event): results.append(.sync(event))
+        }
+    }
+
+    private mutating func returned(_ outcome: RequestStreams.Outcome, at now: Instant) {
+        switch outcome {
+        case .failed(let id):
+            sent[id] = nil
+            sync.handle(.requestFailed(id), at: now)
+        case .answered(let id, let bytes):
+            guard let request = sent.removeValue(forKey: id), request.isAnswered else { return }
+            do throws(DecodeError) {
+                sync.handle(.answered(id, try SyncWire.decodeAnswer(bytes, to: request)), at: now)
+            } catch {
+                sync.handle(.answerMalformed(id), at: now)
+            }
+        }
+    }
+}
+
+extension GossipVerdict {
+    init(_ verdict: EntryVerdict) {
+        switch verdict {
+        case .accept: self = .accept
+        case .reject: self = .reject
+        case .ignore: self = .ignore
+        }
+    }
+}
