@@ -36,7 +36,6 @@ package struct JournalStart: Sendable {
 package enum JournalReader: Hashable, Sendable {
     case journal(RequestID)
     case sync(SyncLoadID)
-    case chat(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.

@@ -38,7 +38,7 @@ package struct JournalPort: Sendable {
     private var sync: SyncCore
     private var streams: RequestStreams
     private var arrived = ArrivedStreams()
-    private let topic: Topic
+    let topic: Topic
     private let device: KeyPair?
     private var join: Entry?
     private var asked: [RequestID: StreamKey] = [:]
@@ -48,6 +48,12 @@ package struct JournalPort: Sendable {
     /// Which device each peer has shown to be, once it was accepted.
     private var devices: [PeerID: DeviceID] = [:]
     private var peers: [DeviceID: PeerID] = [:]
+    /// Peers to which our hello went.
+    private var ready: Set<PeerID> = []
+    /// Peers that were let in before we could know whether they belong.
+    private var provisional: Set<PeerID> = []
+    /// Nothing was missing once: who isn't in the roster is a stranger.
+    private var hasCaughtUp = false
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
@@ -57,12 +63,26 @@ package struct JournalPort: Sendable {
         journal = JournalCore(
             community: start.community, own: start.device, configuration: start.journal, keys: start.keys,
             opening: start.opening, milliseconds: start.milliseconds, at: now)
-        community = CommunityCore(id: start.community)
+        community = CommunityCore(community: start.community)
         sync = SyncCore(community: start.community, own: own, configuration: start.sync, seed: seed, at: now)
         streams = RequestStreams(SyncWire.protocolID, owner: 6)
         topic = Self.topic(of: start.community)
         device = start.device
         journal.restore(governance: start.governance)
+        _ = community.insert(start.governance)
+        hasCaughtUp = community.state.charter != nil
+    }
+
+    /// Tells the cores what each other holds, and peers that are connected already who we are.
+    mutating func begin(at now: Instant, _ context: NodeContext) {
+        _ = community.setForks(Dictionary(uniqueKeysWithValues: journal.proofs.map { ($0.device, $0.sequence) }))
+        journal.handle(.rosterChanged(community.roster), at: now)
+        sync.handle(.feedsChanged(journal.feeds), at: now)
+        sync.handle(.proofsChanged(journal.proofs), at: now)
+        sync.handle(.governanceChanged(added: journal.governanceIDs, removed: []), at: now)
+        for peer in context.peers.connectedPeers {
+            if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
+        }
     }
 
     /// Named by a digest, so that subscriptions, which go to everybody, don't tell the community's name.
@@ -127,12 +147,7 @@ package struct JournalPort: Sendable {
     package mutating func handle(_ input: PortInput, at now: Instant, _ context: inout NodeContext) {
         switch input {
         case .peerIdentified(let peer, let profile, _):
-            guard profile.protocols.contains(SyncWire.protocolID), let device,
-                let hello = SyncHello(
-                    community: journal.community, own: context.peers.ownID, remote: peer, join: join,
-                    signedWith: device)
-            else { return }
-            sync.handle(.peerReady(peer, hello), at: now)
+            meet(peer, profile, at: now, context)
         case .peerDisconnected(let peer): disconnected(peer, at: now, &context)
         case .streamArrived(let key, _, let peer): arrived.add(key, peer)
         case .message(let key, let bytes):
@@ -154,8 +169,19 @@ package struct JournalPort: Sendable {
         }
     }
 
+    private mutating func meet(_ peer: PeerID, _ profile: PeerProfile, at now: Instant, _ context: NodeContext) {
+        guard profile.protocols.contains(SyncWire.protocolID), !ready.contains(peer), let device,
+            let hello = SyncHello(
+                community: journal.community, own: context.peers.ownID, remote: peer, join: join, signedWith: device)
+        else { return }
+        ready.insert(peer)
+        sync.handle(.peerReady(peer, hello), at: now)
+    }
+
     private mutating func disconnected(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
         if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
+        ready.remove(peer)
+        provisional.remove(peer)
         sync.handle(.peerGone(peer), at: now)
         if let index = context.table.known(peer) { journal.handle(.peerDisconnected(index), at: now) }
     }
@@ -263,12 +289,19 @@ package struct JournalPort: Sendable {
         case .persist(let batch, let id): results.append(.persist(batch, id))
         case .load(let query, let id): results.append(.load(query, .journal(id)))
         case .introduce(let entries, let id):
-            journal.handle(.introduced(id, community.introduces(entries)), at: now)
+            journal.handle(.introduced(id, entries.map { community.introduces($0) }), at: now)
         case .fold(let entries, let id):
-            let rows = community.fold(entries)
-            journal.handle(.folded(id, rows: rows), at: now)
-        case .foldUndone(let ids, _): community.undo(ids)
-        case .admitted(let entries): admitted(entries, at: now)
+            let change = community.insert(entries)
+            journal.handle(.folded(id, rows: []), at: now)
+            apply(change, at: now, &context, &gossip)
+        case .foldUndone(let ids, _): apply(community.remove(ids), at: now, &context, &gossip)
+        case .admitted(let entries):
+            let governance = entries.filter { $0.entry.header.kind.isGovernance }
+            if !governance.isEmpty {
+                sync.handle(.governanceChanged(added: governance.map(\.entry.id), removed: []), at: now)
+                results.append(.communityChanged)
+            }
+            results.append(.admitted(entries))
         case .appended(let request, let entries): results.append(.appended(request, entries))
         case .appendFailed(let request, let error): results.append(.appendFailed(request, error))
         case .publish(let entries):
@@ -281,7 +314,7 @@ package struct JournalPort: Sendable {
         case .wanted(let device): sync.handle(.wanted(device), at: now)
         case .receiptsDue(let receipts): tell(receipts, at: now, context)
         case .emit(let event):
-            if case .feedFrozen(_, let proof) = event { sync.handle(.proofsChanged([proof]), at: now) }
+            if case .feedFrozen(_, let proof) = event { froze(proof, at: now, &context, &gossip) }
             results.append(.event(event))
         }
     }
@@ -302,7 +335,7 @@ package struct JournalPort: Sendable {
             let outcome: SyncOutcome =
                 verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
             sync.handle(.settled(batch, outcome), at: now)
-        case .hello(let peer, let hello): judge(hello, of: peer, at: now, context)
+        case .hello(let peer, let hello): judge(hello, of: peer, at: now, &context, &gossip)
         case .file(let request):
             let accepted = verdicts.count { $0 == .accept }
             results.append(.imported(request, accepted: accepted, refused: verdicts.count - accepted))
@@ -342,7 +375,7 @@ package struct JournalPort: Sendable {
             var bytes = ByteBuffer()
             SyncWire.encode(answer, into: &bytes)
             context.commands.append(.send(key, bytes))
-        case .judge(let peer, let hello): introduce(hello, of: peer, at: now, context)
+        case .judge(let peer, let hello): introduce(hello, of: peer, at: now, &context, &gossip)
         case .load(let query, let id): results.append(.load(query, .sync(id)))
         case .received(let batch):
             guard let index = context.table.index(of: batch.peer) else {
@@ -363,8 +396,87 @@ package struct JournalPort: Sendable {
                 let record = ReceiptRecord(device: receipt.device, holder: peer, head: receipt.head)
                 journal.handle(.receiptReceived(record), at: now)
             }
-        case .emit(let event): results.append(.sync(event))
+        case .emit(let event):
+            if case .caughtUp(let peer) = event { caughtUp(with: peer, at: now, &context, &gossip) }
+            results.append(.sync(event))
         }
+    }
+
+    // MARK: Who may take part
+
+    private mutating func introduce(
+        _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
+        _ gossip: inout GossipPort?
+    ) {
+        guard hello.community == journal.community else {
+            return sync.handle(.judged(peer, .unknownCommunity), at: now)
+        }
+        guard hello.isValid(from: peer, to: context.peers.ownID) else {
+            return sync.handle(.judged(peer, .badProof), at: now)
+        }
+        guard community.roster.devices[hello.device] == nil, let join = hello.join,
+            join.header.device == hello.device, let index = context.table.index(of: peer)
+        else { return judge(hello, of: peer, at: now, &context, &gossip) }
+        receive(
+            [join], from: JournalSource(peer: index, door: .governanceSync), for: .hello(peer, hello), at: now)
+    }
+
+    private mutating func judge(
+        _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
+        _ gossip: inout GossipPort?
+    ) {
+        if let device = community.roster.devices[hello.device] {
+            guard device.cut == nil else { return sync.handle(.judged(peer, .excluded), at: now) }
+            guard device.open == .all else { return sync.handle(.judged(peer, .notMember), at: now) }
+        } else {
+            // A newcomer takes the community's governance from whom it finds; what it has itself is its own join.
+            guard !hasCaughtUp else { return sync.handle(.judged(peer, .notMember), at: now) }
+            provisional.insert(peer)
+        }
+        devices[peer] = hello.device
+        peers[hello.device] = peer
+        sync.handle(.judged(peer, nil), at: now)
+        gossip?.setMember(peer, true, at: now, &context)
+    }
+
+    private mutating func caughtUp(
+        with peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        guard community.state.charter != nil else { return }
+        hasCaughtUp = true
+        for peer in provisional.sorted() {
+            guard let device = devices[peer], community.roster.devices[device] == nil else { continue }
+            exclude(peer, at: now, &context, &gossip)
+        }
+        provisional.removeAll()
+    }
+
+    private mutating func exclude(
+        _ peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
+        sync.handle(.peerExcluded(peer), at: now)
+        gossip?.setMember(peer, false, at: now, &context)
+    }
+
+    private mutating func apply(
+        _ change: CommunityCore.Change, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        if change.roster {
+            journal.handle(.rosterChanged(community.roster), at: now)
+            for peer in devices.keys.sorted() {
+                guard let device = devices[peer], community.roster.devices[device]?.cut != nil else { continue }
+                exclude(peer, at: now, &context, &gossip)
+            }
+        }
+    }
+
+    private mutating func froze(
+        _ proof: FaultProof, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        sync.handle(.proofsChanged([proof]), at: now)
+        let forks = Dictionary(uniqueKeysWithValues: journal.proofs.map { ($0.device, $0.sequence) })
+        apply(community.setForks(forks), at: now, &context, &gossip)
     }
 
     private mutating func returned(_ outcome: RequestStreams.Outcome, at now: Instant) {

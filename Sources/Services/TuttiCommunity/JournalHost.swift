@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOPosix
+import Synchronization
+import TuttiBase
+import TuttiIdentity
+import TuttiJournal
+import TuttiNodeCore
+import TuttiStorage
+
+/// Does for a community's replica what it wants of the disk and of other threads, and hears what became of it.
+///
+/// ``perform(_:)`` is called on the node's loop and doesn't block it: writes go to the journal's writer, reads to its
+/// readers, signatures to worker threads; what comes of them goes back by `tell`, from any thread.
+final class JournalHost: Sendable {
+    typealias Appended = Result<[Entry], AppendError>
+
+    /// Entries that are worth another thread.
+    private static let chunkMin = 8
+
+    private struct State {
+        var appends: [RequestID: CheckedContinuation<Appended, Never>] = [:]
+        var imports: [RequestID: CheckedContinuation<(accepted: Int, refused: Int), Never>] = [:]
+        var lastRequest: UInt64 = 0
+        var isStopped = false
+    }
+
+    let writer: JournalWriter
+    private let state = Mutex(State())
+    private let tell = Mutex<(@Sendable (JournalCommand) -> Void)?>(nil)
+    private let changes: ChangeHub
+
+    init(_ journal: SQLiteJournal, changes: ChangeHub) {
+        writer = JournalWriter(journal)
+        self.changes = changes
+    }
+
+    /// From now on answers go there.
+    func connect(_ tell: @escaping @Sendable (JournalCommand) -> Void) {
+        self.tell.withLock { $0 = tell }
+    }
+
+    private func answer(_ command: JournalCommand) {
+        tell.withLock { $0 }?(command)
+    }
+
+    // MARK: What the replica wants
+
+    func perform(_ results: [JournalResult]) {
+        for result in results {
+            switch result {
+            case .persist(let batch, let id):
+                writer.write(batch) { result in
+                    switch result {
+                    case .success: self.answer(.persisted(id))
+                    case .failure(let error): self.answer(.persistFailed(id, error))
+                    }
+                }
+            case .load(let query, let reader): writer.answer(query) { self.answer(.loaded(reader, $0)) }
+            case .verify(let entries, let id): verify(entries, id)
+            case .appended(let request, let entries): finish(request, .success(entries))
+            case .appendFailed(let request, let error): finish(request, .failure(error))
+            case .imported(let request, let accepted, let refused):
+                state.withLock { $0.imports.removeValue(forKey: request) }?.resume(returning: (accepted, refused))
+            case .admitted(let entries): changes.emit(.admitted(entries))
+            case .event(let event): changes.emit(.journal(event))
+            case .sync(let event): changes.emit(.sync(event))
+            case .communityChanged: changes.emit(.communityChanged)
+            }
+        }
+    }
+
+    /// On all processors, in pieces.
+    private func verify(_ entries: [Entry], _ id: RequestID) {
+        let pieces = min(System.coreCount, max(1, entries.count / Self.chunkMin))
+        let size = (entries.count + pieces - 1) / pieces
+        let verdicts = VerdictBoard(entries.count, pieces: pieces) { self.answer(.verified(id, $0)) }
+        for piece in 0..<pieces {
+            let range = min(piece * size, entries.count)..<min((piece + 1) * size, entries.count)
+            NIOThreadPool.singleton.submit { state in
+                guard case .active = state else { return verdicts.put(range.map { _ in false }, at: range) }
+                verdicts.put(entries[range].map(\.isSignatureValid), at: range)
+            }
+        }
+    }
+
+    // MARK: Callers
+
+    /// Returns when the entries are on disk here.
+    func append(_ drafts: [EntryDraft]) async -> Appended {
+        await withCheckedContinuation { continuation in
+            let request = state.withLock { state -> RequestID? in
+                guard !state.isStopped else { return nil }
+                state.lastRequest += 1
+                let request = RequestID(state.lastRequest)
+                state.appends[request] = continuation
+                return request
+            }
+            guard let request else { return continuation.resume(returning: .failure(.storage(.failed("stopped")))) }
+            answer(.append(request, drafts))
+        }
+    }
+
+    /// Entries of a file: those that belong here are kept.
+    func takeIn(_ entries: [Entry]) async -> (accepted: Int, refused: Int) {
+        await withCheckedContinuation { continuation in
+            let request = state.withLock { state -> RequestID? in
+                guard !state.isStopped else { return nil }
+                state.lastRequest += 1
+                let request = RequestID(state.lastRequest)
+                state.imports[request] = continuation
+                return request
+            }
+            guard let request else { return continuation.resume(returning: (0, entries.count)) }
+            answer(.importEntries(request, entries))
+        }
+    }
+
+    private func finish(_ request: RequestID, _ result: Appended) {
+        state.withLock { $0.appends.removeValue(forKey: request) }?.resume(returning: result)
+    }
+
+    /// Who waits hears that nothing comes any more.
+    func stop() {
+        let (appends, imports) = state.withLock { state in
+            state.isStopped = true
+            defer { (state.appends, state.imports) = ([:], [:]) }
+            return (state.appends, state.imports)
+        }
+        for waiter in appends.values { waiter.resume(returning: .failure(.storage(.failed("the node stopped")))) }
+        for waiter in imports.values { waiter.resume(returning: (0, 0)) }
+    }
+}
+
+/// Puts together what several threads find.
+private final class VerdictBoard: Sendable {
+    private let state: Mutex<(verdicts: [Bool], openCount: Int)>
+    private let finished: @Sendable ([Bool]) -> Void
+
+    init(_ count: Int, pieces: Int, finished: @escaping @Sendable ([Bool]) -> Void) {
+        state = Mutex((Array(repeating: false, count: count), pieces))
+        self.finished = finished
+    }
+
+    func put(_ verdicts: [Bool], at range: Range<Int>) {
+        let all = state.withLock { state -> [Bool]? in
+            state.verdicts.replaceSubrange(range, with: verdicts)
+            state.openCount -= 1
+            return state.openCount == 0 ? state.verdicts : nil
+        }
+        if let all { finished(all) }
+    }
+}
