@@ -2,8 +2,55 @@
 package import TuttiBase
 import TuttiIdentity
 
-/// A set of leaves, each a digest under a 32-byte key, summed up so that two replicas find where theirs differ at a cost
-/// that grows with the difference.
+/// 128 bits: enough, since whoever finds two sets with one digest has only hidden his own entries from a peer.
+package struct TreeDigest: Hashable, Sendable {
+    package static let bytesCount = 16
+    package let high: UInt64
+    package let low: UInt64
+
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    package init(truncating bytes: Bytes32) { self.init(high: bytes.words.0, low: bytes.words.1) }
+}
+
+package struct TreeChildren: Hashable, Sendable {
+    /// Bit n: there is something under nibble n.
+    package let bitmap: UInt16
+    package let digests: [TreeDigest]
+
+    /// Nil unless there is one digest for each bit, and a bit.
+    package init?(bitmap: UInt16, digests: [TreeDigest]) {
+        guard bitmap != 0, bitmap.nonzeroBitCount == digests.count else { return nil }
+        self.bitmap = bitmap
+        self.digests = digests
+    }
+
+    package subscript(nibble: Int) -> TreeDigest? {
+        guard (0..<16).contains(nibble), bitmap >> UInt16(nibble) & 1 == 1 else { return nil }
+        let place = (bitmap & ((1 << UInt16(nibble)) &- 1)).nonzeroBitCount
+        return place < digests.count ? digests[place] : nil
+    }
+
+    /// The digest of their parent.
+    package var digest: TreeDigest {
+        var bytes: [UInt8] = [1, UInt8(truncatingIfNeeded: bitmap >> 8), UInt8(truncatingIfNeeded: bitmap)]
+        bytes.reserveCapacity(3 + digests.count * TreeDigest.bytesCount)
+        for digest in digests { bytes.append(digest) }
+        return TreeDigest(truncating: KeyDerivation.sha256(bytes))
+    }
+}
+
+/// One of the things that a tree sums up.
+package protocol HashTreeLeaf: Hashable, Sendable {
+    var key: Bytes32 { get }
+    var digest: TreeDigest { get }
+}
+
+/// A set of leaves, each with a key and a digest, summed up so that two replicas find where theirs differ at a cost that
+/// grows with the difference.
 ///
 /// What a place (some first nibbles of keys) is worth is a function of the set of leaves beneath it alone, whatever the
 /// order in which they came:
@@ -16,52 +63,11 @@ import TuttiIdentity
 /// A change costs the depth of its leaf (log16 of the count where keys are as good as random); digests are made anew
 /// when they are asked for, so that many changes share that work. Keys that agree in many nibbles make a longer path, at
 /// most 64 nodes each; who wants such keys must search for them, sixteen times longer for each further nibble.
-package struct HashTree: Sendable {
-    /// 128 bits: enough, since whoever finds two sets with one digest has only hidden his own entries from a peer.
-    package struct Digest: Hashable, Sendable {
-        package static let bytesCount = 16
-        package let high: UInt64
-        package let low: UInt64
-
-        package init(high: UInt64, low: UInt64) {
-            self.high = high
-            self.low = low
-        }
-
-        package init(truncating bytes: Bytes32) { self.init(high: bytes.words.0, low: bytes.words.1) }
-    }
-
-    package struct Children: Hashable, Sendable {
-        /// Bit n: there is something under nibble n.
-        package let bitmap: UInt16
-        package let digests: [Digest]
-
-        /// Nil unless there is one digest for each bit, and a bit.
-        package init?(bitmap: UInt16, digests: [Digest]) {
-            guard bitmap != 0, bitmap.nonzeroBitCount == digests.count else { return nil }
-            self.bitmap = bitmap
-            self.digests = digests
-        }
-
-        package subscript(nibble: Int) -> Digest? {
-            guard (0..<16).contains(nibble), bitmap >> UInt16(nibble) & 1 == 1 else { return nil }
-            let place = (bitmap & ((1 << UInt16(nibble)) &- 1)).nonzeroBitCount
-            return place < digests.count ? digests[place] : nil
-        }
-
-        /// The digest of their parent.
-        package var digest: Digest {
-            var bytes: [UInt8] = [1, UInt8(truncatingIfNeeded: bitmap >> 8), UInt8(truncatingIfNeeded: bitmap)]
-            bytes.reserveCapacity(3 + digests.count * Digest.bytesCount)
-            for digest in digests { bytes.append(digest) }
-            return Digest(truncating: KeyDerivation.sha256(bytes))
-        }
-    }
-
+package struct HashTree<Leaf: HashTreeLeaf>: Sendable {
     /// Where a place leads. The top bit marks a leaf; zero is nothing.
     private struct Link: Hashable, Sendable {
-        static let none = Link(raw: 0)
-        private static let leafBit: UInt32 = 1 << 31
+        static var none: Link { Link(raw: 0) }
+        private static var leafBit: UInt32 { 1 << 31 }
         let raw: UInt32
 
         private init(raw: UInt32) { self.raw = raw }
@@ -75,7 +81,7 @@ package struct HashTree: Sendable {
         /// Leaves beneath.
         var count = 0
         /// Nil: a leaf beneath has changed since.
-        var digest: Digest?
+        var digest: TreeDigest?
     }
 
     private var root = Link.none
@@ -84,8 +90,8 @@ package struct HashTree: Sendable {
     /// Sixteen for each node.
     private var links: [Link] = Array(repeating: .none, count: 16)
     private var freeNodes: [Int] = []
-    private var keys: [Bytes32] = []
-    private var leafDigests: [Digest] = []
+    private var leaves: [Leaf] = []
+    private var leafDigests: [TreeDigest] = []
     private var freeLeaves: [Int] = []
     package private(set) var count = 0
 
@@ -93,16 +99,18 @@ package struct HashTree: Sendable {
 
     // MARK: Changes
 
-    /// False when the leaf was there already, with this digest.
+    /// In place of the leaf of that key, if there is one. False when all digests stay as they were.
     @discardableResult
-    package mutating func set(_ key: Bytes32, _ digest: Digest) -> Bool {
-        if let leaf = leaf(of: key) {
-            guard leafDigests[leaf] != digest else { return false }
-            leafDigests[leaf] = digest
+    package mutating func set(_ new: Leaf) -> Bool {
+        let (key, digest) = (new.key, new.digest)
+        if let place = place(of: key) {
+            leaves[place] = new
+            guard leafDigests[place] != digest else { return false }
+            leafDigests[place] = digest
             walk(to: key) { $0.digest = nil }
             return true
         }
-        let new = makeLeaf(key, digest)
+        let new = makeLeaf(new, digest)
         count += 1
         var parent: Int?
         var link = root
@@ -119,7 +127,7 @@ package struct HashTree: Sendable {
             return true
         }
         // Two leaves at one place: nodes down to where their keys part.
-        let old = keys[link.index]
+        let old = leaves[link.index].key
         var slot = depth - 1
         while true {
             let node = makeNode(count: 2)
@@ -137,7 +145,7 @@ package struct HashTree: Sendable {
     /// False when there was none.
     @discardableResult
     package mutating func remove(_ key: Bytes32) -> Bool {
-        guard let leaf = leaf(of: key) else { return false }
+        guard let leaf = place(of: key) else { return false }
         count -= 1
         var path: [Int] = []
         walk(to: key) { node in
@@ -168,19 +176,22 @@ package struct HashTree: Sendable {
     // MARK: Reading
 
     package mutating func rootDigest() -> Bytes32 {
+        Self.rootDigest(count: count, digest(of: root))
+    }
+
+    /// What a tree of so many leaves and this digest of the whole is summed up by.
+    package static func rootDigest(count: Int, _ whole: TreeDigest?) -> Bytes32 {
         var bytes: [UInt8] = [2]
-        for shift in stride(from: 56, through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: UInt64(count) >> UInt64(shift)))
-        }
-        if let digest = digest(of: root) { bytes.append(digest) }
+        bytes.append(bigEndian: UInt64(count))
+        if let whole { bytes.append(whole) }
         return KeyDerivation.sha256(bytes)
     }
 
     /// Nil: there is nothing.
-    package mutating func digest(at prefix: SyncPrefix) -> Digest? { digest(of: link(at: prefix)) }
+    package mutating func digest(at prefix: SyncPrefix) -> TreeDigest? { digest(of: link(at: prefix)) }
 
     /// Nil unless there are two leaves or more.
-    package mutating func children(at prefix: SyncPrefix) -> Children? {
+    package mutating func children(at prefix: SyncPrefix) -> TreeChildren? {
         let link = link(at: prefix)
         guard link != .none, !link.isLeaf else { return nil }
         return children(of: link.index)
@@ -189,13 +200,13 @@ package struct HashTree: Sendable {
     package func count(at prefix: SyncPrefix) -> Int { count(of: link(at: prefix)) }
 
     /// By rising key.
-    package func keys(at prefix: SyncPrefix) -> [Bytes32] {
-        var found: [Bytes32] = []
+    package func leaves(at prefix: SyncPrefix) -> [Leaf] {
+        var found: [Leaf] = []
         var waiting = [link(at: prefix)]
         while let link = waiting.popLast() {
             guard link != .none else { continue }
             if link.isLeaf {
-                found.append(keys[link.index])
+                found.append(leaves[link.index])
             } else {
                 waiting += links[link.index * 16..<link.index * 16 + 16].reversed()
             }
@@ -203,18 +214,18 @@ package struct HashTree: Sendable {
         return found
     }
 
-    package func contains(_ key: Bytes32) -> Bool { leaf(of: key) != nil }
+    package subscript(key: Bytes32) -> Leaf? { place(of: key).map { leaves[$0] } }
 
     // MARK: Inside
 
-    private func leaf(of key: Bytes32) -> Int? {
+    private func place(of key: Bytes32) -> Int? {
         var link = root
         var depth = 0
         while link != .none, !link.isLeaf {
             link = links[link.index * 16 + key.nibble(depth)]
             depth += 1
         }
-        return link.isLeaf && keys[link.index] == key ? link.index : nil
+        return link.isLeaf && leaves[link.index].key == key ? link.index : nil
     }
 
     /// Every node above the leaf of this key.
@@ -235,7 +246,7 @@ package struct HashTree: Sendable {
             link = links[link.index * 16 + prefix.bytes.nibble(depth)]
             depth += 1
         }
-        if link.isLeaf, !prefix.contains(keys[link.index]) { return .none }
+        if link.isLeaf, !prefix.contains(leaves[link.index].key) { return .none }
         return link
     }
 
@@ -244,7 +255,7 @@ package struct HashTree: Sendable {
         return link.isLeaf ? 1 : nodes[link.index].count
     }
 
-    private mutating func digest(of link: Link) -> Digest? {
+    private mutating func digest(of link: Link) -> TreeDigest? {
         if link == .none { return nil }
         if link.isLeaf { return leafDigests[link.index] }
         if let digest = nodes[link.index].digest { return digest }
@@ -254,30 +265,30 @@ package struct HashTree: Sendable {
     }
 
     /// Recursion at most 64 deep.
-    private mutating func children(of node: Int) -> Children? {
+    private mutating func children(of node: Int) -> TreeChildren? {
         var bitmap: UInt16 = 0
-        var digests: [Digest] = []
+        var digests: [TreeDigest] = []
         for nibble in 0..<16 {
             guard let digest = digest(of: links[node * 16 + nibble]) else { continue }
             bitmap |= 1 << UInt16(nibble)
             digests.append(digest)
         }
-        return Children(bitmap: bitmap, digests: digests)
+        return TreeChildren(bitmap: bitmap, digests: digests)
     }
 
     private mutating func place(_ link: Link, under parent: Int?, _ nibble: @autoclosure () -> Int) {
         if let parent { links[parent * 16 + nibble()] = link } else { root = link }
     }
 
-    private mutating func makeLeaf(_ key: Bytes32, _ digest: Digest) -> Int {
+    private mutating func makeLeaf(_ leaf: Leaf, _ digest: TreeDigest) -> Int {
         if let index = freeLeaves.popLast() {
-            keys[index] = key
+            leaves[index] = leaf
             leafDigests[index] = digest
             return index
         }
-        keys.append(key)
+        leaves.append(leaf)
         leafDigests.append(digest)
-        return keys.count - 1
+        return leaves.count - 1
     }
 
     private mutating func makeNode(count: Int) -> Int {
@@ -292,6 +303,12 @@ package struct HashTree: Sendable {
 }
 
 extension SyncPrefix {
+    /// Nil when something stands behind the prefix.
+    init?(_ bytes: Bytes32, count: Int) {
+        guard (0...Self.nibblesMax).contains(count), bytes.keepingNibbles(count) == bytes else { return nil }
+        self.init(bytes: bytes, count: count)
+    }
+
     /// Nil at full depth.
     package func appending(_ nibble: Int) -> SyncPrefix? {
         guard count < Self.nibblesMax, (0..<16).contains(nibble) else { return nil }
@@ -325,7 +342,7 @@ extension Bytes32 {
     }
 
     /// Zero behind the first `count` nibbles.
-    func keepingNibbles(_ count: Int) -> Bytes32 {
+    fileprivate func keepingNibbles(_ count: Int) -> Bytes32 {
         func kept(_ word: UInt64, _ place: Int) -> UInt64 {
             let nibbles = count - place * 16
             if nibbles >= 16 { return word }
@@ -336,11 +353,12 @@ extension Bytes32 {
 }
 
 extension Array where Element == UInt8 {
-    fileprivate mutating func append(_ digest: HashTree.Digest) {
-        for word in [digest.high, digest.low] {
-            for shift in stride(from: 56, through: 0, by: -8) {
-                append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
-            }
-        }
+    fileprivate mutating func append(_ digest: TreeDigest) {
+        append(bigEndian: digest.high)
+        append(bigEndian: digest.low)
+    }
+
+    mutating func append(bigEndian word: UInt64) {
+        for shift in stride(from: 56, through: 0, by: -8) { append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
     }
 }

@@ -50,11 +50,13 @@ package enum SyncInput: Sendable {
     case answerMalformed(RequestID)
     /// A peer asks; exactly one `.answer` follows, but for receipts, which have none.
     case asked(RequestID, by: PeerID, SyncRequest)
+    /// A request that can't be read: the peer's fault. Nothing is answered.
+    case requestMalformed(PeerID)
 
     // MARK: Our own side
 
-    /// Something names an entry of this feed that we don't hold: ask for it now.
-    case wanted(DeviceID)
+    /// Something names an entry of this feed that we don't hold: ask for it now, first whoever named it.
+    case wanted(DeviceID, from: PeerID?)
     /// Reconcile with everybody now.
     case syncRequested
     /// Entries that came from this peer are on our disk; sent together a little later.
@@ -112,7 +114,7 @@ package enum SyncEvent: Hashable, Sendable {
 }
 
 /// What a peer did wrong. All end the session; none closes the connection, which others use.
-package enum SyncViolation: UInt8, Hashable, Sendable, CaseIterable {
+package enum SyncViolation: UInt8, Error, Hashable, Sendable, CaseIterable {
     case malformed
     /// An answer of another kind than was asked for.
     case wrongAnswer

@@ -39,12 +39,14 @@ package struct SyncPrefix: Hashable, Sendable {
 }
 
 /// What stands at one place of one replica's tree.
-package struct SyncPart<Leaf: Hashable & Sendable>: Hashable, Sendable {
+package struct SyncPart<Leaf: HashTreeLeaf>: Hashable, Sendable {
     package enum Content: Hashable, Sendable {
         /// The nodes beneath: those that exist, by rising nibble.
-        case children(HashTree.Children)
+        case children(TreeChildren)
         /// All the leaves beneath, by rising key; none: there is nothing.
         case leaves([Leaf])
+        /// The same from one who knows the other's leaves there, so that nothing is to be answered.
+        case told([Leaf])
     }
 
     package var prefix: SyncPrefix
