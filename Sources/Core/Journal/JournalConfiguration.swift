@@ -11,6 +11,8 @@ package struct JournalConfiguration: Sendable {
     package var holdDuration = Duration.seconds(60)
     /// Receipts are gathered for so long.
     package var receiptDelay = Duration.milliseconds(20)
+    /// Bodies are dropped so long after the start, then again and again.
+    package var retentionFirst = Duration.seconds(60)
     package var retentionInterval = Duration.seconds(3_600)
     /// After a refusal of the disk nothing is taken from others for so long.
     package var diskPause = Duration.seconds(1)
@@ -37,8 +39,9 @@ package struct JournalCoreLimits: Sendable {
     /// Own entries that wait for the disk; further appends fail as busy.
     package var appendsWaitingMax = 8_192
     package var appendsWaitingBytesMax = 32 << 20
-    /// Entries that wait for a predecessor or for their device: of one device, and of all; the oldest goes.
+    /// Entries that wait for a predecessor or for their device: further ones of one device are ignored.
     package var heldPerDeviceMax = 64
+    /// The same of all devices; the oldest goes.
     package var heldMax = 2_048
     package var heldBytesMax = 16 << 20
     /// Questions to the disk whether an entry is what we have at its place; further entries are ignored.
@@ -49,8 +52,6 @@ package struct JournalCoreLimits: Sendable {
     package var sparseMax = 65_536
     /// Nodes whose receipts are remembered; further ones are ignored.
     package var holdersMax = 256
-    /// Own entries whose way to "sent" is watched; the oldest goes.
-    package var unsentMax = 16_384
     /// Bodies dropped in one batch; the others go with the next.
     package var expiredBatchMax = 1_024
 

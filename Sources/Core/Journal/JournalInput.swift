@@ -42,7 +42,8 @@ package enum JournalEffect: Sendable {
     /// are good. CommunityCore says which are worth keeping (a valid invite, the founding); `.introduced` follows.
     case introduce([Entry], RequestID)
     /// CommunityCore makes rows of these; `.folded` follows in the same turn. Either `.admitted` or `.foldUndone`
-    /// comes later, and no other `.fold` before. Governance entries may come a second time.
+    /// comes later, and no other `.fold` before. An entry may come a second time (after a cut was taken back, with a
+    /// body that was missing).
     case fold([StoredEntry], RequestID)
     /// These were folded and are not on disk: CommunityCore forgets them.
     case foldUndone([EntryID], RequestID)
@@ -71,8 +72,8 @@ package enum JournalEffect: Sendable {
 }
 
 package enum JournalEvent: Hashable, Sendable {
-    /// Two other nodes have this own entry on disk, and everything before it.
-    case sent(EntryID, EntrySequence)
+    /// Two other nodes have our feed on disk up to this entry.
+    case sent(through: EntrySequence)
     /// Our key wrote what this node did not: a copied or restored folder. Nothing more is appended to this device.
     case ownFeedElsewhere(FeedPoint)
     case feedFrozen(DeviceID, FaultProof)
