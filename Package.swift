@@ -57,13 +57,21 @@ var targets: [Target] = [
         name: "Tutti",
         dependencies: [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiNodeCore", "TuttiTransport", nio, nioPosix, logging, metrics, lifecycle,
+            "TuttiMembership", "TuttiJournal", "TuttiNodeCore", "TuttiTransport", nio, nioPosix, logging, metrics,
+            lifecycle,
         ],
         path: "Sources/Services/Tutti", swiftSettings: settings),
+    .target(
+        name: "TuttiCommunityNode",
+        dependencies: [
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunity", "TuttiNodeCore", "TuttiStorage", "Tutti",
+            nio, nioPosix, logging, lifecycle,
+        ],
+        path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.
     module("LabCommand", "Apps", ["TuttiSimulator", arguments]),
     .executableTarget(
-        name: "TuttiCommand", dependencies: ["Tutti", "TuttiLabCommand", nio, logging, lifecycle, arguments],
+        name: "TuttiCommand", dependencies: ["Tutti", "TuttiCommunityNode", "TuttiLabCommand", nio, logging, lifecycle, arguments],
         path: "Sources/Apps/tutti", swiftSettings: settings),
     .executableTarget(
         name: "TuttiLab", dependencies: ["TuttiLabCommand"], path: "Sources/Apps/tutti-lab",

@@ -7,6 +7,8 @@ package import TuttiJournal
 /// Everything with which a community's replica begins on this node.
 package struct JournalStart: Sendable {
     package var community: CommunityID
+    /// Whose node this is.
+    package var member: MemberID
     /// Signs this device's entries; nil for a node that only keeps those of others.
     package var device: KeyPair?
     /// What the disk held.
@@ -21,10 +23,11 @@ package struct JournalStart: Sendable {
     package var keys = KeySource.system
 
     package init(
-        community: CommunityID, device: KeyPair?, opening: JournalOpening, governance: [StoredEntry],
+        community: CommunityID, member: MemberID, device: KeyPair?, opening: JournalOpening, governance: [StoredEntry],
         milliseconds: UInt64
     ) {
         self.community = community
+        self.member = member
         self.device = device
         self.opening = opening
         self.governance = governance
@@ -36,6 +39,7 @@ package struct JournalStart: Sendable {
 package enum JournalReader: Hashable, Sendable {
     case journal(RequestID)
     case sync(SyncLoadID)
+    case fold(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.

@@ -34,7 +34,7 @@ package struct JournalPort: Sendable {
     }
 
     package private(set) var journal: JournalCore
-    package private(set) var community: CommunityCore
+    private var fold: ReplicaFold
     private var sync: SyncCore
     private var streams: RequestStreams
     private var arrived = ArrivedStreams()
@@ -57,29 +57,35 @@ package struct JournalPort: Sendable {
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
-    private var isBegun = false
+    /// Governance entries on disk, by feed.
+    private var governance: [DeviceID: [FeedPoint]] = [:]
 
     package init(_ start: JournalStart, own: PeerID, seed: UInt64, at now: Instant) {
         journal = JournalCore(
             community: start.community, own: start.device, configuration: start.journal, keys: start.keys,
             opening: start.opening, milliseconds: start.milliseconds, at: now)
-        community = CommunityCore(community: start.community)
+        fold = ReplicaFold(community: start.community, member: start.member)
         sync = SyncCore(community: start.community, own: own, configuration: start.sync, seed: seed, at: now)
         streams = RequestStreams(SyncWire.protocolID, owner: 6)
         topic = Self.topic(of: start.community)
         device = start.device
         journal.restore(governance: start.governance)
-        _ = community.insert(start.governance)
+        fold.restore(start.governance, forks: journal.forks)
+        for stored in start.governance { governance[stored.entry.header.device, default: []].append(stored.entry.point) }
         hasCaughtUp = community.state.charter != nil
     }
 
+    package var community: CommunityCore { fold.community }
+
     /// Tells the cores what each other holds, and peers that are connected already who we are.
     mutating func begin(at now: Instant, _ context: NodeContext) {
-        _ = community.setForks(Dictionary(uniqueKeysWithValues: journal.proofs.map { ($0.device, $0.sequence) }))
         journal.handle(.rosterChanged(community.roster), at: now)
         sync.handle(.feedsChanged(journal.feeds), at: now)
         sync.handle(.proofsChanged(journal.proofs), at: now)
-        sync.handle(.governanceChanged(added: journal.governanceIDs, removed: []), at: now)
+        let held = governance.keys.sorted().flatMap { device in
+            (governance[device] ?? []).filter { !isAmbiguous($0, of: device) }.map(\.id)
+        }
+        sync.handle(.governanceChanged(added: held, removed: []), at: now)
         for peer in context.peers.connectedPeers {
             if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
         }
@@ -125,6 +131,11 @@ package struct JournalPort: Sendable {
         case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)
         case .loaded(.journal(let id), let answer): journal.handle(.loaded(id, answer), at: now)
         case .loaded(.sync(let id), let answer): sync.handle(.loaded(id, answer), at: now)
+        case .loaded(.fold(let id), let answer):
+            // A disk that can't be read shows less, and says so when it is asked.
+            var existing: [MessageRow] = []
+            if case .messages(let rows) = answer { existing = rows }
+            journal.handle(.folded(id, rows: fold.finish(existing: existing)), at: now)
         case .verified(let id, let verdicts): journal.handle(.verified(id, verdicts), at: now)
         }
     }
@@ -291,17 +302,15 @@ package struct JournalPort: Sendable {
         case .introduce(let entries, let id):
             journal.handle(.introduced(id, entries.map { community.introduces($0) }), at: now)
         case .fold(let entries, let id):
-            let change = community.insert(entries)
-            journal.handle(.folded(id, rows: []), at: now)
-            apply(change, at: now, &context, &gossip)
-        case .foldUndone(let ids, _): apply(community.remove(ids), at: now, &context, &gossip)
-        case .admitted(let entries):
-            let governance = entries.filter { $0.entry.header.kind.isGovernance }
-            if !governance.isEmpty {
-                sync.handle(.governanceChanged(added: governance.map(\.entry.id), removed: []), at: now)
-                results.append(.communityChanged)
+            let (change, needed) = fold.begin(entries)
+            if needed.isEmpty {
+                journal.handle(.folded(id, rows: fold.finish(existing: [])), at: now)
+            } else {
+                results.append(.load(.messageRows(needed), .fold(id)))
             }
-            results.append(.admitted(entries))
+            apply(change, at: now, &context, &gossip)
+        case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)
+        case .admitted(let entries): admitted(entries, at: now)
         case .appended(let request, let entries): results.append(.appended(request, entries))
         case .appendFailed(let request, let error): results.append(.appendFailed(request, error))
         case .publish(let entries):
@@ -317,6 +326,24 @@ package struct JournalPort: Sendable {
             if case .feedFrozen(_, let proof) = event { froze(proof, at: now, &context, &gossip) }
             results.append(.event(event))
         }
+    }
+
+    private mutating func admitted(_ entries: [StoredEntry], at now: Instant) {
+        var added: [EntryID] = []
+        for entry in entries.map(\.entry) where entry.header.kind.isGovernance {
+            governance[entry.header.device, default: []].append(entry.point)
+            if !isAmbiguous(entry.point, of: entry.header.device) { added.append(entry.id) }
+        }
+        if !added.isEmpty {
+            sync.handle(.governanceChanged(added: added, removed: []), at: now)
+            results.append(.communityChanged)
+        }
+        results.append(.admitted(entries))
+    }
+
+    /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
+    private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {
+        journal.proof(against: device).map { point.sequence >= $0.sequence } ?? false
     }
 
     private mutating func judged(
@@ -475,8 +502,9 @@ package struct JournalPort: Sendable {
         _ proof: FaultProof, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
         sync.handle(.proofsChanged([proof]), at: now)
-        let forks = Dictionary(uniqueKeysWithValues: journal.proofs.map { ($0.device, $0.sequence) })
-        apply(community.setForks(forks), at: now, &context, &gossip)
+        let removed = (governance[proof.device] ?? []).filter { isAmbiguous($0, of: proof.device) }.map(\.id)
+        sync.handle(.governanceChanged(added: [], removed: removed), at: now)
+        apply(fold.setForks(journal.forks), at: now, &context, &gossip)
     }
 
     private mutating func returned(_ outcome: RequestStreams.Outcome, at now: Instant) {
@@ -502,5 +530,11 @@ extension GossipVerdict {
         case .reject: self = .reject
         case .ignore: self = .ignore
         }
+    }
+}
+
+extension JournalCore {
+    fileprivate var forks: [DeviceID: EntrySequence] {
+        Dictionary(uniqueKeysWithValues: proofs.map { ($0.device, $0.sequence) })
     }
 }

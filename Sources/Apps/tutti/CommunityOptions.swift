@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Foundation
+import Tutti
+import TuttiCommunityNode
+
+/// What commands on a community share.
+struct CommunityOptions: ParsableArguments {
+    @OptionGroup var data: DataOptions
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @Option(help: "A node to dial, when none runs in the folder; may be repeated.", transform: Console.address)
+    var bootstrap: [Multiaddr] = []
+
+    /// Asks the node of the folder, or one that is started for it, and shows each answer.
+    func ask(_ command: CommunityCommand) async throws {
+        let json = json
+        try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
+            if json {
+                Console.print(try CommunityText.json(reply))
+            } else {
+                for line in CommunityText.lines(reply) { Console.print(line) }
+            }
+        }
+    }
+
+    private func configuration() throws -> CommunityNodeConfiguration {
+        var configuration = CommunityNodeConfiguration(folder: data.folder)
+        configuration.passphrase = try data.passphrase()
+        configuration.node.bootstrap = bootstrap
+        configuration.node.listen = NodeConfiguration.anyInterface()
+        configuration.node.multicastDNS = true
+        configuration.node.logger = Console.logger(.error)
+        return configuration
+    }
+
+    /// One line typed at the terminal, or read from a pipe.
+    static func prompt(_ question: String) throws -> String {
+        if Console.isTerminal { Console.progress(question) }
+        guard let line = readLine(), !line.isEmpty else { throw ValidationError("nothing was typed") }
+        return line
+    }
+}

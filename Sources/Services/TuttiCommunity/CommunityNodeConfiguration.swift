@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+public import Tutti
+
+public struct CommunityNodeConfiguration: Sendable {
+    /// The data folder: keys, journal, what is known of peers. One node at a time.
+    public var folder: String
+    /// Seals the keys in the folder; nil: they lie open, readable by their owner only.
+    public var passphrase: String?
+    /// Of the node beneath. Its key, peer file and journal are the folder's, whatever stands here.
+    public var node = NodeConfiguration()
+
+    public init(folder: String) {
+        self.folder = folder
+        node.gossip = GossipSettings()
+        node.mesh = MeshSettings()
+        node.dht = DHTSettings()
+    }
+}

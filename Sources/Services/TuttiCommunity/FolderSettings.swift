@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Tutti
+import TuttiBase
+import TuttiIdentity
+import TuttiJournal
+import TuttiStorage
+
+/// Small facts of a data folder, kept in its journal: which community, by whom, through whom.
+struct FolderSettings: Sendable {
+    private static let communityName = "community"
+    private static let memberName = "member"
+    private static let nicknameName = "nickname"
+    private static let entryPointsName = "entryPoints"
+
+    var community: CommunityID?
+    var member: MemberID?
+    var nickname = ""
+    /// Nodes of the community, to begin with.
+    var entryPoints: [Multiaddr] = []
+
+    init() {}
+
+    init(_ journal: SQLiteJournal) throws {
+        guard case .opening(let opening) = journal.answer(.opening) else {
+            throw CommunityError(.damaged, "the journal can't be read: run `tutti repair`")
+        }
+        let values = opening.settings
+        community = values[Self.communityName].flatMap { Bytes32($0) }.map { CommunityID($0) }
+        member = values[Self.memberName].flatMap { Bytes32($0) }.map { MemberID($0) }
+        nickname = String(decoding: values[Self.nicknameName] ?? [], as: UTF8.self)
+        entryPoints = String(decoding: values[Self.entryPointsName] ?? [], as: UTF8.self)
+            .split(separator: "\n").compactMap { Multiaddr(String($0)) }
+    }
+
+    var batch: JournalBatch {
+        var batch = JournalBatch()
+        batch.settings[Self.communityName] = community?.bytes.bytes ?? []
+        batch.settings[Self.memberName] = member?.bytes.bytes ?? []
+        batch.settings[Self.nicknameName] = Array(nickname.utf8)
+        batch.settings[Self.entryPointsName] = Array(entryPoints.map(\.description).joined(separator: "\n").utf8)
+        return batch
+    }
+}
