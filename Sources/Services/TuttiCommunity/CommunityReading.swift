@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Tutti
+import TuttiBase
+import TuttiCommunity
+import TuttiIdentity
+import TuttiJournal
+import TuttiNodeCore
+
+/// What the replica holds, as it is shown.
+extension CommunityNode {
+    func status() async throws -> CommunityStatus {
+        let settings = try FolderSettings(journal)
+        let nickname = settings.nickname
+        return try await read { port in
+            let state = port.community.state
+            let member = settings.member
+            let device = port.journal.ownDevice
+            return CommunityStatus(
+                community: Names.text(port.journal.community.bytes), name: state.charter?.name ?? "",
+                nickname: member.flatMap { state.members[$0]?.nickname } ?? nickname,
+                member: member.map { Names.text($0.bytes) } ?? "", device: device.map { Names.text($0.bytes) } ?? "",
+                isPending: member.map { !state.isMember($0) } ?? true,
+                memberCount: state.members.values.count { $0.ended == nil && !$0.roles.isEmpty },
+                feedCount: port.journal.feeds.count,
+                entryCount: port.journal.feeds.reduce(0) { $0 &+ ($1.head.sequence.value &- $1.low.value &+ 1) },
+                connectedCount: port.connectedCount,
+                unsentCount: device.flatMap { port.journal.feed($0) }.map {
+                    Int(clamping: $0.head.sequence.value - min($0.head.sequence.value, port.journal.sentThrough.value))
+                } ?? 0)
+        }
+    }
+
+    func members() async throws -> [MemberSummary] {
+        try await read { port in
+            let state = port.community.state
+            let members = state.members.values.sorted { $0.id < $1.id }.map { member in
+                MemberSummary(
+                    id: Names.text(member.id.bytes), nickname: member.nickname,
+                    roles: member.roles.sorted().map { "\($0)" },
+                    sponsor: member.sponsor.flatMap { state.members[$0]?.nickname },
+                    deviceCount: member.devices.count, isPending: false, ended: member.ended.map(Names.text))
+            }
+            let pending = state.pendingJoins.values.sorted { $0.id < $1.id }.map { join in
+                MemberSummary(
+                    id: Names.text(join.member.bytes), nickname: join.nickname, roles: [], sponsor: nil,
+                    deviceCount: 1, isPending: true, ended: nil)
+            }
+            return members + pending
+        }
+    }
+
+    func devices() async throws -> [DeviceSummary] {
+        let settings = try FolderSettings(journal)
+        return try await read { port in
+            let devices = port.community.state.devices.values.filter { $0.member == settings.member }
+            return devices.sorted { $0.id < $1.id }.map { device in
+                let standing: String =
+                    switch device.standing {
+                    case .good: "good"
+                    case .ended: "ended"
+                    case .frozen(let sequence): "frozen at \(sequence.value)"
+                    }
+                return DeviceSummary(
+                    id: Names.text(device.id.bytes), isThis: device.id == port.journal.ownDevice, standing: standing,
+                    entryCount: port.journal.feed(device.id)?.head.sequence.value ?? 0)
+            }
+        }
+    }
+
+    /// The newest entries, oldest first.
+    func log(count: Int) async throws -> [EntrySummary] {
+        let nicknames = try await read { port in
+            let state = port.community.state
+            return state.devices.mapValues { state.members[$0.member]?.nickname }
+        }
+        var entries: [StoredEntry] = []
+        var after: UInt64 = 0
+        while case .arrivals(let page, let last) = await host.writer.answer(
+            .arrivals(after: after, countMax: 1_000, bytesMax: 16 << 20)), !page.isEmpty
+        {
+            entries = (entries + page).suffix(count)
+            after = last
+        }
+        return entries.map { stored in
+            let header = stored.entry.header
+            return EntrySummary(
+                id: Names.text(stored.entry.id.bytes), device: Names.text(header.device.bytes),
+                nickname: nicknames[header.device] ?? nil, sequence: header.sequence.value,
+                kind: Names.text(header.kind), time: Names.date(stored.displayTime),
+                bytes: stored.entry.encodedBytesCount)
+        }
+    }
+
+    /// Checks signatures, links and digests of everything that is on the disk.
+    func verify() async throws -> VerifySummary {
+        var summary = VerifySummary(entries: 0, feeds: 0, problems: journal.check().problems)
+        var heads: [DeviceID: Int] = [:]
+        var after: UInt64 = 0
+        while case .arrivals(let page, let last) = await host.writer.answer(
+            .arrivals(after: after, countMax: 512, bytesMax: 16 << 20)), !page.isEmpty
+        {
+            for stored in page {
+                summary.entries += 1
+                heads[stored.entry.header.device, default: 0] += 1
+                guard GovernanceEntry.isAuthentic(stored.entry) else {
+                    summary.problems.append("\(Names.text(stored.entry.id.bytes)): the signature is false")
+                    continue
+                }
+            }
+            after = last
+        }
+        summary.feeds = heads.count
+        return summary
+    }
+
+    /// A channel's newest messages, oldest first.
+    func messages(channel: Bytes32, count: Int) async throws -> [MessageSummary] {
+        guard case .messages(let rows) = await host.writer.answer(
+            .messages(channel: channel, before: HybridTime(.max), countMax: max(1, min(count, 1_000))))
+        else { throw CommunityError(.storage, "the messages can't be read: run `tutti repair`") }
+        return try await summaries(rows.reversed())
+    }
+
+    func summaries(_ rows: [MessageRow]) async throws -> [MessageSummary] {
+        try await read { port in
+            let state = port.community.state
+            return rows.map { row in
+                let isOwn = row.device == port.journal.ownDevice
+                return MessageSummary(
+                    id: Names.text(row.id.bytes), author: Names.text(row.author.bytes),
+                    nickname: state.members[row.author]?.nickname ?? "?", time: Names.date(row.time),
+                    text: row.hiddenReason.map { "[\($0)]" } ?? row.text, isOwn: isOwn, isEdited: row.isEdited,
+                    holders: isOwn ? port.journal.holders(of: FeedPoint(sequence: row.sequence, id: row.id)) : 0)
+            }
+        }
+    }
+}
+
+/// Names of things as people read and type them.
+enum Names {
+    static func text(_ bytes: Bytes32) -> String {
+        bytes.bytes.map { byte in String(byte >> 4, radix: 16) + String(byte & 15, radix: 16) }.joined()
+    }
+
+    static func text(_ ending: CommunityState.Ending) -> String {
+        switch ending {
+        case .left: "left"
+        case .removed(_, let reason): "removed: \(reason)"
+        }
+    }
+
+    static func text(_ kind: EntryKind) -> String { Self.kinds[kind] ?? "kind \(kind.rawValue)" }
+
+    static func date(_ time: HybridTime) -> Date { Date(timeIntervalSince1970: Double(time.milliseconds) / 1_000) }
+
+    /// The only one that begins so.
+    static func match<Name>(_ typed: String, _ all: [Name], _ bytes: (Name) -> Bytes32, _ what: String) throws -> Name {
+        let wanted = typed.lowercased()
+        let found = all.filter { text(bytes($0)).hasPrefix(wanted) }
+        guard !wanted.isEmpty, let first = found.first else { throw CommunityError(.notFound, "no \(what) '\(typed)'") }
+        guard found.count == 1 else {
+            throw CommunityError(.invalidInput, "\(found.count) \(what)s begin with '\(typed)': type more of it")
+        }
+        return first
+    }
+
+    private static let kinds: [EntryKind: String] = [
+        .founding: "founding", .deviceCertificate: "device certificate", .deviceRevocation: "device revocation",
+        .invite: "invite", .inviteClose: "invite close", .join: "join", .admit: "admission", .leave: "leave",
+        .roleGrant: "role grant", .roleRemoval: "role removal", .memberRemoval: "member removal",
+        .proposal: "proposal", .vote: "vote", .close: "close", .vouch: "vouch", .vouchWithdrawal: "vouch withdrawal",
+        .label: "label", .labelWithdrawal: "label withdrawal", .acknowledgement: "acknowledgement",
+        .sealed: "sealed", .mailbox: "mailbox", .memberKey: "member key", .channel: "channel", .chat: "chat",
+    ]
+}
