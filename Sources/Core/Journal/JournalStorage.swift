@@ -91,12 +91,14 @@ package struct MessageRow: Hashable, Sendable {
     package var time: HybridTime
     package var text: String
     package var isEdited: Bool
+    /// The claimed time of the entry whose text this is: of two edits the later one is shown, whichever came first.
+    package var version: HybridTime
     /// The author took it back, or a moderator hid it; the reason says which.
     package var hiddenReason: String?
 
     package init(
         id: EntryID, channel: Bytes32, author: MemberID, device: DeviceID, sequence: EntrySequence, time: HybridTime,
-        text: String, isEdited: Bool = false, hiddenReason: String? = nil
+        text: String, isEdited: Bool = false, version: HybridTime = HybridTime(0), hiddenReason: String? = nil
     ) {
         self.id = id
         self.channel = channel
@@ -106,6 +108,7 @@ package struct MessageRow: Hashable, Sendable {
         self.time = time
         self.text = text
         self.isEdited = isEdited
+        self.version = version
         self.hiddenReason = hiddenReason
     }
 }
@@ -162,6 +165,8 @@ package enum JournalQuery: Hashable, Sendable {
     case arrivals(after: UInt64, countMax: Int, bytesMax: Int)
     /// What is shown of a channel, newest first, older than the given place.
     case messages(channel: Bytes32, before: HybridTime, countMax: Int)
+    /// Messages by their ids, at most as many rows; an id that has none is passed over. Answered by `.messages`.
+    case messageRows([EntryID])
     /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
     case search(String, countMax: Int)
     /// Entries whose body's time is over.
