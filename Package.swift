@@ -83,7 +83,7 @@ var targets: [Target] = [
         ],
         path: "Tests/Support", swiftSettings: settings),
     tests("Base", ["TuttiBase", nio]),
-    tests("Identity", ["TuttiBase", "TuttiIdentity", nio]),
+    tests("Identity", ["TuttiBase", "TuttiIdentity", nio, crypto]),
     tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTestSupport", nio]),
     tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
     tests("Kademlia", ["TuttiBase", "TuttiIdentity", "TuttiKademlia", nio]),
