@@ -4,6 +4,7 @@ package import Metrics
 import TuttiBase
 import TuttiConnection
 public import TuttiIdentity
+package import TuttiNodeCore
 import TuttiPeers
 
 /// What a node is given at its start.

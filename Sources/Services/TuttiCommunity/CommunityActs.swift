@@ -30,7 +30,7 @@ extension CommunityNode {
         case .proposals: try await reply(.proposals(try await proposals()))
         case .vote(let proposal, let choice): try await vote(proposal, choice)
         case .close(let proposal): try await close(proposal)
-        case .leave: try await act { try $0.leave() }
+        case .leave: try await act { port, device in try [port.community.leave(heads: port.heads, by: device)] }
         case .devices: try await reply(.devices(try await devices()))
         case .revokeDevice(let device, let code, let reason):
             try await revoke(device, code: code, reason: reason)
@@ -59,13 +59,13 @@ extension CommunityNode {
     private func invite(uses: Int, days: Int, note: String) async throws -> String {
         let key = KeyPair()
         let expiry = Self.milliseconds() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
-        let entries = try await act {
-            try $0.invite(key: key.device.bytes, uses: uses, expiry: expiry, note: note)
+        let entries = try await act { port, device in
+            try [port.community.invite(key: key, uses: uses, expiry: expiry, note: note, by: device)]
         }
         guard let invite = entries.first else { throw CommunityError(.stopped, "the node stopped") }
         let (community, name) = try await read { ($0.journal.community, $0.community.state.charter?.name ?? "") }
-        return InviteLink(
-            community: community, name: name, invite: invite.id, key: key, entryPoints: try await entryPoints()
+        return try InviteLink(
+            community: community, invite: invite.id, key: key, name: name, entryPoints: try await entryPoints()
         ).text
     }
 
@@ -86,14 +86,18 @@ extension CommunityNode {
 
     /// Drafts by the state as it is now, and appends.
     @discardableResult
-    private func act(
-        _ draft: @escaping @Sendable (CommunityDrafts) throws -> [EntryDraft]
-    ) async throws -> [Entry] {
-        let settings = try FolderSettings(journal)
-        let drafts = try await read { port -> Result<[EntryDraft], any Error> in
-            Result { try draft(try port.community.drafts(for: settings.member, by: port.journal.ownDevice)) }
-        }.get()
-        return try await append(drafts)
+    func act(_ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> [EntryDraft]) async throws -> [Entry] {
+        let drafts: Result<[EntryDraft], any Error> = try await read { port in
+            guard let device = port.journal.ownDevice else {
+                return .failure(CommunityError(.noCommunity, "this folder has no device of a community: create or join one"))
+            }
+            do { return .success(try draft(port, device)) } catch { return .failure(error) }
+        }
+        do {
+            return try await append(try drafts.get())
+        } catch let refusal as CommunityRefusal {
+            throw CommunityError(.notAllowed, refusal.description)
+        }
     }
 
     private func vote(_ proposal: String, _ choice: VoteChoice) async throws {
@@ -104,12 +108,12 @@ extension CommunityNode {
             case .no: .no
             case .abstain: .abstain
             }
-        try await act { try $0.vote(on: id, vote) }
+        try await act { port, device in try [port.community.vote(vote, on: id, by: device)] }
     }
 
     private func close(_ proposal: String) async throws {
         let id = try await self.proposal(proposal)
-        try await act { try $0.close(id) }
+        try await act { port, device in try [port.community.close(id, by: device)] }
     }
 
     private func proposal(_ typed: String) async throws -> EntryID {

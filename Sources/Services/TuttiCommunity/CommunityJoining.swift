@@ -16,28 +16,27 @@ extension CommunityNode {
         try await requireNoCommunity()
         let identity = try newIdentity()
         var keys = KeySource.system
-        let charter = Charter.standard(name: name, founder: identity.member.member)
         let nonce = keys.nextBytes32()
-        let body = FoundingBody(
-            nonce: nonce, nickname: nickname,
-            certificate: DeviceCertificate(
-                of: identity.device.device, at: nonce, by: identity.member), charter: charter.encoded)
-        let encoded = GovernanceMessage(parents: [], body: .founding(body)).encoded
-        let community = FoundingBody.community(encoded)
+        let (community, draft) = try refusing {
+            try CommunityCore.founding(
+                charter: .standard(name: name, founder: identity.member.member), nonce: nonce, nickname: nickname,
+                memberKey: identity.member, device: identity.device.device)
+        }
         var settings = FolderSettings()
         settings.community = community
         settings.member = identity.member.member
         settings.nickname = nickname
         try await host.write(settings.batch)
         try await start(community, device: identity.device, settings)
-        _ = try await append([EntryDraft(kind: .founding, isCritical: true, body: encoded, governance: .none)])
+        _ = try await append([draft])
         try await keepMemberKey(identity, in: community)
         return CreatedCommunity(status: try await status(), recoveryPage: identity.code.page)
     }
 
     func join(link text: String, nickname: String) async throws -> CreatedCommunity {
         try await requireNoCommunity()
-        let link = try InviteLink(parsing: text)
+        let link: InviteLink
+        do { link = try InviteLink(text: text) } catch { throw CommunityError(.invalidInput, error.description) }
         let identity = try newIdentity()
         var settings = FolderSettings()
         settings.community = link.community
@@ -46,15 +45,11 @@ extension CommunityNode {
         settings.entryPoints = link.entryPoints
         try await host.write(settings.batch)
         try await start(link.community, device: identity.device, settings)
-        let join = JoinBody(
-            invite: link.invite, in: link.community,
-            certificate: DeviceCertificate(
-                of: identity.device.device, at: link.community.bytes, by: identity.member),
-            nickname: nickname, inviteKey: link.key)
-        let body = GovernanceMessage(parents: [link.invite], body: .join(join)).encoded
-        let entries = try await append([
-            EntryDraft(kind: .join, isCritical: true, body: body, governance: link.invite)
-        ])
+        let draft = try refusing {
+            try CommunityCore.join(
+                link, nickname: nickname, memberKey: identity.member, device: identity.device.device)
+        }
+        let entries = try await append([draft])
         try await node.replicaCommands()(.introduce(entries.first))
         try await meet(link.entryPoints, as: identity.device.device)
         try await keepMemberKey(identity, in: link.community)
@@ -62,6 +57,11 @@ extension CommunityNode {
     }
 
     // MARK: Steps
+
+    /// A refusal in the words of this layer.
+    func refusing<Value>(_ body: () throws(CommunityRefusal) -> Value) throws -> Value {
+        do { return try body() } catch { throw CommunityError(.notAllowed, error.description) }
+    }
 
     private struct NewIdentity {
         let member: KeyPair

@@ -24,7 +24,7 @@ extension CommunityNode {
                 memberCount: state.members.values.count { $0.ended == nil && !$0.roles.isEmpty },
                 feedCount: port.journal.feeds.count,
                 entryCount: port.journal.feeds.reduce(0) { $0 &+ ($1.head.sequence.value &- $1.low.value &+ 1) },
-                connectedCount: port.connectedCount,
+                connectedCount: port.connectedPeers.count,
                 unsentCount: device.flatMap { port.journal.feed($0) }.map {
                     Int(clamping: $0.head.sequence.value - min($0.head.sequence.value, port.journal.sentThrough.value))
                 } ?? 0)

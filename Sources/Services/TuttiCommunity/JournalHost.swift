@@ -2,6 +2,7 @@
 import NIOPosix
 import Synchronization
 import TuttiBase
+import TuttiCommunity
 import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
@@ -37,6 +38,10 @@ final class JournalHost: Sendable {
     /// From now on answers go there.
     func connect(_ tell: @escaping @Sendable (JournalCommand) -> Void) {
         self.tell.withLock { $0 = tell }
+    }
+
+    func write(_ batch: JournalBatch) async throws {
+        do { try await writer.write(batch) } catch { throw CommunityError(storage: error) }
     }
 
     private func answer(_ command: JournalCommand) {
@@ -78,7 +83,7 @@ final class JournalHost: Sendable {
             let range = min(piece * size, entries.count)..<min((piece + 1) * size, entries.count)
             NIOThreadPool.singleton.submit { state in
                 guard case .active = state else { return verdicts.put(range.map { _ in false }, at: range) }
-                verdicts.put(entries[range].map(\.isSignatureValid), at: range)
+                verdicts.put(entries[range].map(GovernanceEntry.isAuthentic), at: range)
             }
         }
     }
