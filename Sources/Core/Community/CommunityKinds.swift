@@ -50,12 +50,16 @@ package enum CommunityLimits {
     /// Joins that the end of an invite names as the ones that count.
     package static let inviteJoinsMax = 1_000
     /// Votes that a close counts: as many as fit into a body.
-    package static let votesMax = 1_900
+    package static let votesMax = 1_800
     /// Entries of other closers that a close builds on.
     package static let countersignedMax = 64
     package static let labelBytesMax = 32
     /// Governance entries of one community that count; later arrivals are not taken.
     package static let entriesMax = 65_536
+    /// Joins by one invite that are kept beyond its uses, for an admin to look at.
+    package static let joinsPendingMax = 64
+    /// What everybody may write, so that one can leave, vote and be told apart from a stranger.
+    package static let governanceQuotaBytesPerDay = 65_536
     /// Entries that wait for what they build on.
     package static let waitingMax = 8_192
     package static let linkEntryPointsMax = 5

@@ -58,6 +58,8 @@ package struct CommunityState: Sendable {
             case inviteExpired
             case inviteClosed
             case inviteVoid
+            /// The member was removed: an invite is not enough.
+            case removedBefore
         }
 
         package var id: EntryID
