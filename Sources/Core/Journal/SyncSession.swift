@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: Apache-2.0
+import DequeModule
+import TuttiBase
+import TuttiIdentity
+
+/// One peer, as we ask it. Says what to ask next and what an answer was good for; who asks whom when is SyncCore's.
+///
+///     greeting -> open: reconcile -> governance -> feeds in turn -> caught up, until the next reconciliation
+///         ^         |
+///         +- paused (busy, stalled, refused, punished)
+///
+/// Faults of the peer are thrown; what comes late is the caller's to drop. Everything learnt is bounded by what the peer
+/// claims to have, and that by limits.
+struct SyncSession: Sendable {
+    /// What a request under way was for.
+    enum Purpose: Sendable {
+        case hello
+        case roots(SyncRoots)
+        case parts
+        case feeds([DeviceID])
+        case entries([SyncOffers.Step], bytesMax: Int)
+        case listing(countMax: Int)
+        case named([EntryID])
+        case proofs([DeviceID])
+
+        fileprivate var isHeavy: Bool {
+            switch self {
+            case .entries, .listing, .named: true
+            case .hello, .roots, .parts, .feeds, .proofs: false
+            }
+        }
+    }
+
+    enum OnAnswer: Sendable {
+        case nothing
+        case greeted
+        case refused(SyncRefusal)
+        case batch(SyncLedger.Batch, [Entry])
+        case proofs(SyncLedger.Batch, [FaultProof])
+        /// A reconciliation is over.
+        case reconciled(Reconciled)
+    }
+
+    enum Reconciled: Sendable {
+        case equal
+        case fruitful
+        case fruitless
+    }
+
+    private struct HoldOff: Sendable {
+        var until: Instant
+        var count: Int
+    }
+
+    let peer: PeerID
+    let hello: SyncHello
+    private(set) var serial: UInt64
+    /// The peer accepted our hello.
+    var isAccepted = false
+    var isPaused = false
+    var wantsReconcile = false
+    /// Told since something was last learnt.
+    var isCaughtUp = false
+    private(set) var reconciledCount: UInt64 = 0
+    private(set) var fruitlessCount = 0
+
+    private var descent: SyncDescent?
+    private var foundCount = 0
+    /// The peer lists its governance entries to us; or is to, after another that does.
+    private var isListing = false
+    /// Another has listed since this was decided: how far are we behind now?
+    private var isListingStale = false
+    private var listingLeft = 0
+    /// The peer's arrival number up to which its governance entries were listed.
+    private(set) var listingAfter: UInt64
+    private var governance: Deque<EntryID> = []
+    private var governanceWanted: Set<EntryID> = []
+    private(set) var offers = SyncOffers()
+    private var proofs: Deque<DeviceID> = []
+    private var queries: Deque<DeviceID> = []
+    private var holdOffs: [Bytes32: HoldOff] = [:]
+    private var underWay: [RequestID: Purpose] = [:]
+    private let configuration: SyncConfiguration
+    private var limits: SyncLimits { configuration.limits }
+
+    /// - Parameters:
+    ///   - serial: names this session, or what follows a violation in it: batches of an earlier one don't count here.
+    ///   - listingAfter: where an earlier session left off.
+    init(_ peer: PeerID, _ hello: SyncHello, serial: UInt64, listingAfter: UInt64, _ configuration: SyncConfiguration) {
+        self.peer = peer
+        self.hello = hello
+        self.serial = serial
+        self.listingAfter = listingAfter
+        self.configuration = configuration
+    }
+
+    var isIdle: Bool {
+        underWay.isEmpty && descent == nil && !wantsReconcile && !isListing && governance.isEmpty
+            && offers.isEmpty && proofs.isEmpty && queries.isEmpty
+    }
+    var requestCount: Int { underWay.count }
+    func isUnderWay(_ id: RequestID) -> Bool { underWay[id] != nil }
+
+    private func isUnderWay(_ test: (Purpose) -> Bool) -> Bool { underWay.values.contains(where: test) }
+
+    // MARK: Asking
+
+    mutating func helloRequest(_ id: RequestID) -> SyncRequest? {
+        guard !isAccepted, !isPaused, underWay.isEmpty else { return nil }
+        underWay[id] = .hello
+        return .hello(hello)
+    }
+
+    /// Nil: nothing to ask for now.
+    mutating func nextRequest(
+        _ id: RequestID, _ replica: inout SyncReplica, _ ledger: inout SyncLedger, at now: Instant
+    ) -> SyncRequest? {
+        guard isAccepted, !isPaused else { return nil }
+        if let request = nextLight(id, &replica) { return request }
+        let heavyCount = underWay.values.reduce(0) { $0 + ($1.isHeavy ? 1 : 0) }
+        guard heavyCount < limits.requestsPerPeerMax, ledger.hasRoom(for: configuration.pageBytes, from: peer) else {
+            return nil
+        }
+        let request = nextGovernance(id, replica, &ledger, at: now) ?? nextEntries(id, replica, &ledger)
+        if request != nil { ledger.reserve(configuration.pageBytes, from: peer) }
+        return request
+    }
+
+    /// Of trees, heads and proofs: small, one of each kind at a time.
+    private mutating func nextLight(_ id: RequestID, _ replica: inout SyncReplica) -> SyncRequest? {
+        let isDescending = isUnderWay {
+            switch $0 {
+            case .roots, .parts: true
+            default: false
+            }
+        }
+        if !isDescending {
+            if wantsReconcile, descent == nil {
+                wantsReconcile = false
+                let roots = replica.roots()
+                underWay[id] = .roots(roots)
+                return .roots(roots)
+            }
+            if let parts = descent?.nextRequest(stamp: replica.stamp) {
+                underWay[id] = .parts
+                return .parts(parts)
+            }
+        }
+        if !queries.isEmpty, !isUnderWay({ if case .feeds = $0 { true } else { false } }) {
+            let devices = Array(queries.prefix(limits.devicesPerRequestMax))
+            queries.removeFirst(devices.count)
+            underWay[id] = .feeds(devices)
+            return .feeds(devices)
+        }
+        if !proofs.isEmpty, !isUnderWay({ if case .proofs = $0 { true } else { false } }) {
+            let devices = Array(proofs.prefix(limits.rangesPerRequestMax))
+            proofs.removeFirst(devices.count)
+            underWay[id] = .proofs(devices)
+            return .proofs(devices)
+        }
+        return nil
+    }
+
+    private mutating func nextGovernance(
+        _ id: RequestID, _ replica: SyncReplica, _ ledger: inout SyncLedger, at now: Instant
+    ) -> SyncRequest? {
+        if isListing, let other = ledger.listing?.peer, other != peer { isListingStale = true }
+        if isListing, ledger.listing == nil || ledger.listing?.peer == peer {
+            if isListingStale {
+                isListing = false
+                wantsReconcile = true
+                return nil
+            }
+            guard !isUnderWay({ if case .listing = $0 { true } else { false } }) else { return nil }
+            if ledger.listing == nil { ledger.listing = (peer, now) }
+            underWay[id] = .listing(countMax: configuration.pageCount)
+            return .governance(
+                after: listingAfter, countMax: configuration.pageCount, bytesMax: configuration.pageBytes)
+        }
+        var ids: [EntryID] = []
+        for _ in 0..<min(governance.count, Self.looksMax) where ids.count < configuration.pageCount {
+            guard let wanted = governance.popFirst() else { break }
+            if replica.governance[wanted.bytes] != nil {
+                governanceWanted.remove(wanted)
+            } else if ledger.isClaimed(wanted) {
+                governance.append(wanted)
+            } else {
+                ids.append(wanted)
+            }
+        }
+        guard !ids.isEmpty else { return nil }
+        ledger.claim(ids)
+        underWay[id] = .named(ids)
+        return .named(ids, bytesMax: configuration.pageBytes)
+    }
+
+    /// Governance entries looked at in one go, most of them perhaps claimed by others.
+    private static let looksMax = 1_024
+
+    /// Only when the peer has no governance entry left for us.
+    private mutating func nextEntries(
+        _ id: RequestID, _ replica: SyncReplica, _ ledger: inout SyncLedger
+    ) -> SyncRequest? {
+        guard descent == nil, !wantsReconcile, !isListing, ledger.listing == nil, governanceWanted.isEmpty,
+            !isUnderWay({ if case .roots = $0 { true } else { false } })
+        else { return nil }
+        let steps = offers.next(countMax: limits.rangesPerRequestMax, replica, ledger, configuration)
+        guard !steps.isEmpty else { return nil }
+        ledger.claim(steps.map(\.range.device))
+        underWay[id] = .entries(steps, bytesMax: configuration.pageBytes)
+        return .entries(steps.map(\.range), bytesMax: configuration.pageBytes, withBodies: true)
+    }
+
+    // MARK: Wishes
+
+    /// Asks the peer for its head of one feed.
+    mutating func query(_ device: DeviceID) -> Bool {
+        guard queries.count < limits.queriesMax else { return false }
+        if !queries.contains(device) { queries.append(device) }
+        return true
+    }
+
+    /// Feeds whose heads agree and which the peer may hold deeper than we.
+    mutating func queryDepths(_ replica: SyncReplica) {
+        for feed in replica.feeds.leaves(at: .root) where !offers.contains(feed.device) {
+            guard case .held(let low, let head) = feed.state,
+                low > SyncOffers.lowest(head.sequence, configuration)
+            else { continue }
+            guard query(feed.device) else { return }
+        }
+    }
+
+    // MARK: What the peer says it has
+
+    /// True when there is something that we want.
+    mutating func learn(_ theirs: SyncFeed, own: SyncFeed?, at now: Instant) -> Bool {
+        guard !isHeldOff(theirs.key, at: now) else { return false }
+        guard case .frozen(let sequence) = theirs.state else { return offers.learn(theirs, own: own, configuration) }
+        if case .frozen(let ours) = own?.state, ours <= sequence { return false }
+        guard proofs.count < limits.queriesMax else { return false }
+        if !proofs.contains(theirs.device) { proofs.append(theirs.device) }
+        return true
+    }
+
+    mutating func learn(_ id: EntryID, _ replica: SyncReplica, at now: Instant) -> Bool {
+        guard replica.governance[id.bytes] == nil, !isHeldOff(id.key, at: now),
+            governanceWanted.count < limits.governanceWantedMax
+        else { return false }
+        if governanceWanted.insert(id).inserted { governance.append(id) }
+        return true
+    }
+
+    private func isHeldOff(_ key: Bytes32, at now: Instant) -> Bool { holdOffs[key].map { now < $0.until } ?? false }
+
+    private mutating func holdOff(_ key: Bytes32, at now: Instant) {
+        if holdOffs.count >= JournalLimits.feedsMax { holdOffs.removeAll() }
+        let count = (holdOffs[key]?.count ?? 0) + 1
+        let time = configuration.holdOff.doubled(count - 1, max: configuration.holdOffMax)
+        holdOffs[key] = HoldOff(until: now + time, count: count)
+    }
+
+    // MARK: Answers
+
+    mutating func answered(
+        _ id: RequestID, _ answer: SyncAnswer, _ replica: inout SyncReplica, _ ledger: inout SyncLedger,
+        _ stats: inout SyncStats, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        guard let purpose = underWay[id] else { return .nothing }
+        if case .refused(let refusal) = answer {
+            giveUp(id, &ledger)
+            return .refused(refusal)
+        }
+        switch (purpose, answer) {
+        case (.hello, .accepted):
+            underWay[id] = nil
+            return .greeted
+        case (.roots(let own), .roots(let theirs, let parts)):
+            underWay[id] = nil
+            return try compared(own, theirs, parts, &replica, at: now)
+        case (.parts, .parts(let parts)):
+            underWay[id] = nil
+            guard let learnt = try descent?.answered(parts, &replica) else { return .nothing }
+            return take(learnt, replica, at: now)
+        case (.feeds(let devices), .feeds(let feeds)):
+            underWay[id] = nil
+            guard feeds.count <= devices.count, Set(feeds.map(\.device)).count == feeds.count,
+                Set(devices).isSuperset(of: feeds.map(\.device))
+            else { throw .unasked }
+            for feed in feeds where learn(feed, own: replica[feed.device], at: now) { isCaughtUp = false }
+            return .nothing
+        case (.proofs(let devices), .proofs(let found)):
+            underWay[id] = nil
+            return try proofsAnswered(devices, found, replica, at: now)
+        case (.listing(let countMax), .governance(let entries, let next, let isEnd)):
+            giveUp(id, &ledger)
+            return try listed(entries, next: next, isEnd: isEnd, countMax: countMax, replica, &ledger, at: now)
+        case (.named(let ids), .named(let entries)):
+            giveUp(id, &ledger)
+            return try namedAnswered(ids, entries, &ledger, at: now)
+        case (.entries(let steps, let bytesMax), .entries(let pages)):
+            giveUp(id, &ledger, requeues: false)
+            return try entriesAnswered(steps, bytesMax, pages, replica, &ledger, &stats, at: now)
+        case (.hello, _), (.roots, _), (.parts, _), (.feeds, _), (.proofs, _), (.listing, _), (.named, _),
+            (.entries, _):
+            giveUp(id, &ledger)
+            throw .wrongAnswer
+        }
+    }
+
+    private mutating func compared(
+        _ own: SyncRoots, _ theirs: SyncRoots, _ parts: SyncParts, _ replica: inout SyncReplica, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        reconciledCount += 1
+        foundCount = 0
+        guard own.feeds != theirs.feeds || own.governance != theirs.governance else {
+            guard parts.isEmpty else { throw .endlessTree }
+            fruitlessCount = 0
+            return .reconciled(.equal)
+        }
+        // Who lacks most takes all in the order in which the peer came to have it: far fewer bytes and trips.
+        if !isListing, theirs.governanceCount >= 2 * own.governanceCount + Self.listingMin {
+            isListing = true
+            isListingStale = false
+            listingLeft = min(theirs.governanceCount, limits.governanceMax) + limits.entriesPerRangeMax
+        }
+        if isListing { foundCount += 1 }
+        var descent = try SyncDescent(own: own, theirs: theirs, withGovernance: !isListing, limits)
+        let learnt = try descent.begin(parts, &replica)
+        self.descent = descent
+        return take(learnt, replica, at: now)
+    }
+
+    /// Fewer governance entries than this are told by the tree.
+    private static let listingMin = 32
+
+    private mutating func take(
+        _ learnt: SyncDescent.Learnt, _ replica: SyncReplica, at now: Instant
+    ) -> OnAnswer {
+        for feed in learnt.feeds where learn(feed, own: replica[feed.device], at: now) { foundCount += 1 }
+        for id in learnt.governance where learn(id, replica, at: now) { foundCount += 1 }
+        guard descent?.isFinished ?? true else { return .nothing }
+        descent = nil
+        guard foundCount == 0 else {
+            fruitlessCount = 0
+            isCaughtUp = false
+            return .reconciled(.fruitful)
+        }
+        fruitlessCount += 1
+        return .reconciled(.fruitless)
+    }
+
+    private mutating func proofsAnswered(
+        _ devices: [DeviceID], _ found: [FaultProof], _ replica: SyncReplica, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        let proven = Set(found.map(\.device))
+        guard proven.count == found.count, proven.isSubset(of: devices),
+            found.allSatisfy({ $0.first.header.community == hello.community })
+        else { throw .unasked }
+        for device in devices where !proven.contains(device) { holdOff(device.bytes, at: now) }
+        guard !found.isEmpty else { return .nothing }
+        var batch = SyncLedger.Batch(peer: peer, session: serial)
+        batch.feeds = found.map { ($0.device, replica[$0.device]) }
+        batch.bytes = found.reduce(0) { $0 + $1.first.encodedBytesCount + $1.second.encodedBytesCount }
+        return .proofs(batch, found)
+    }
+
+    private mutating func listed(
+        _ entries: [Entry], next: UInt64, isEnd: Bool, countMax: Int, _ replica: SyncReplica,
+        _ ledger: inout SyncLedger, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        guard isListing else { return .nothing }
+        guard entries.count <= countMax, entries.allSatisfy(isGovernance) else { throw .unasked }
+        guard entries.allSatisfy({ $0.content != nil }) else { throw .bodyMissing }
+        guard isEnd || !entries.isEmpty && next > listingAfter else { throw .noProgress }
+        listingLeft -= entries.count
+        guard listingLeft >= 0 else { throw .noProgress }
+        listingAfter = max(listingAfter, next)
+        if isEnd {
+            isListing = false
+            ledger.listing = nil
+            // What came meanwhile, and what only we have.
+            wantsReconcile = true
+        } else if let listing = ledger.listing, now - listing.since > configuration.listingTurn {
+            ledger.listing = nil
+            isListingStale = true
+        }
+        let new = entries.filter { replica.governance[$0.id.bytes] == nil }
+        return new.isEmpty ? .nothing : batch(governance: new, &ledger)
+    }
+
+    private mutating func namedAnswered(
+        _ ids: [EntryID], _ entries: [Entry], _ ledger: inout SyncLedger, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        let given = Set(entries.map(\.id))
+        guard given.count == entries.count, given.isSubset(of: ids), entries.allSatisfy(isGovernance) else {
+            throw .unasked
+        }
+        guard entries.allSatisfy({ $0.content != nil }) else { throw .bodyMissing }
+        let bytes = entries.reduce(0) { $0 + $1.encodedBytesCount }
+        let isFull = !entries.isEmpty && bytes + Entry.bytesMax > configuration.pageBytes
+        for id in ids where !given.contains(id) {
+            // Left out for want of room, or not there at all.
+            if isFull { continue }
+            holdOff(id.key, at: now)
+            governanceWanted.remove(id)
+        }
+        governanceWanted.subtract(given)
+        governance = Deque(governance.filter { governanceWanted.contains($0) })
+        return entries.isEmpty ? .nothing : batch(governance: entries, &ledger)
+    }
+
+    private func isGovernance(_ entry: Entry) -> Bool {
+        entry.header.kind.isGovernance && entry.header.community == hello.community
+    }
+
+    private func batch(governance entries: [Entry], _ ledger: inout SyncLedger) -> OnAnswer {
+        var batch = SyncLedger.Batch(peer: peer, session: serial)
+        batch.governance = entries.map(\.id)
+        batch.bytes = entries.reduce(0) { $0 + $1.encodedBytesCount }
+        ledger.claim(batch.governance)
+        return .batch(batch, entries)
+    }
+
+    private mutating func entriesAnswered(
+        _ steps: [SyncOffers.Step], _ bytesMax: Int, _ pages: [[Entry]], _ replica: SyncReplica,
+        _ ledger: inout SyncLedger, _ stats: inout SyncStats, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        guard pages.count <= steps.count else { throw .unasked }
+        let bytes = pages.reduce(0) { $0 + $1.reduce(0) { $0 + $1.encodedBytesCount } }
+        guard pages.count == steps.count || !pages.isEmpty && bytes + Entry.bytesMax > bytesMax else {
+            throw .noProgress
+        }
+        var batch = SyncLedger.Batch(peer: peer, session: serial)
+        var taken: [Entry] = []
+        for (step, page) in zip(steps, pages) {
+            let device = step.range.device
+            switch try SyncPage.check(page, step, hello.community) {
+            case .good:
+                batch.feeds.append((device, replica[device]))
+                taken += page
+                if step.range.isNewestFirst, let oldest = page.last { offers.setNewest(oldest.header.time, device) }
+            case .nothing:
+                holdOff(device.bytes, at: now)
+                offers.forget(device)
+            case .otherBranch:
+                stats.forksSuspected &+= 1
+                offers.suspect(device)
+                offers.goOn(device, own: replica[device], configuration)
+            }
+        }
+        // A round is taken from its end.
+        for step in steps[pages.count...].reversed() { offers.putBack(step.range.device) }
+        guard !taken.isEmpty else { return .nothing }
+        batch.bytes = bytes
+        ledger.claim(batch.feeds.map(\.device))
+        return .batch(batch, taken)
+    }
+
+    // MARK: Ends
+
+    /// What a batch has brought is on disk, or refused.
+    mutating func settled(_ batch: SyncLedger.Batch, _ replica: SyncReplica, _ stats: inout SyncStats, at now: Instant)
+    {
+        for (device, before) in batch.feeds {
+            guard replica[device] == before else {
+                holdOffs[device.bytes] = nil
+                offers.goOn(device, own: replica[device], configuration)
+                continue
+            }
+            stats.holdOffs &+= 1
+            holdOff(device.bytes, at: now)
+            offers.forget(device)
+        }
+        for id in batch.governance where replica.governance[id.bytes] == nil {
+            stats.holdOffs &+= 1
+            holdOff(id.key, at: now)
+        }
+    }
+
+    /// A request that has no answer, or none of use.
+    mutating func giveUp(_ id: RequestID, _ ledger: inout SyncLedger, requeues: Bool = true) {
+        guard let purpose = underWay.removeValue(forKey: id) else { return }
+        if purpose.isHeavy { ledger.unreserve(configuration.pageBytes, from: peer) }
+        switch purpose {
+        case .hello: break
+        case .roots: wantsReconcile = true
+        case .parts:
+            descent = nil
+            wantsReconcile = true
+        case .feeds(let devices): for device in devices { _ = query(device) }
+        case .proofs(let devices): proofs.append(contentsOf: devices)
+        case .listing: break
+        case .named(let ids):
+            ledger.release(ids)
+            governance.append(contentsOf: ids)
+        case .entries(let steps, _):
+            ledger.release(steps.map(\.range.device))
+            guard requeues else { return }
+            for step in steps.reversed() { offers.putBack(step.range.device) }
+        }
+    }
+
+    /// The session ends or starts anew: nothing is under way any more. Returns what was, in the order it was sent.
+    mutating func giveUpAll(_ ledger: inout SyncLedger) -> [RequestID] {
+        let ids = underWay.keys.sorted()
+        for id in ids { giveUp(id, &ledger) }
+        if ledger.listing?.peer == peer { ledger.listing = nil }
+        descent = nil
+        return ids
+    }
+
+    /// What the peer said is no longer believed.
+    mutating func forgetAll(serial: UInt64) {
+        self.serial = serial
+        descent = nil
+        isListing = false
+        listingAfter = 0
+        governance = []
+        governanceWanted = []
+        offers = SyncOffers()
+        proofs = []
+        queries = []
+        isCaughtUp = false
+    }
+}
+
+/// Whether what came is what was asked for.
+enum SyncPage {
+    enum OnPage: Sendable {
+        case good
+        /// The peer doesn't have it.
+        case nothing
+        /// Sound in itself, but it doesn't follow what we hold.
+        case otherBranch
+    }
+
+    static func check(
+        _ page: [Entry], _ step: SyncOffers.Step, _ community: CommunityID
+    ) throws(SyncViolation) -> OnPage {
+        let range = step.range
+        guard page.count <= range.countMax else { throw .unasked }
+        guard let first = page.first else { return .nothing }
+        var expected = range.isNewestFirst ? range.sequences.upperBound : range.sequences.lowerBound
+        var previous: Entry?
+        for entry in page {
+            let header = entry.header
+            guard header.device == range.device, header.community == community, header.sequence == expected,
+                range.sequences.contains(header.sequence)
+            else { throw .unasked }
+            if let previous {
+                let (upper, lower) = range.isNewestFirst ? (previous, entry) : (entry, previous)
+                guard upper.header.previous == lower.id else { throw .unlinked }
+            }
+            if entry.content == nil, header.retention == .permanent { throw .bodyMissing }
+            expected = range.isNewestFirst ? expected.previous : expected.next
+            previous = entry
+        }
+        switch step.aim {
+        case .anew, .down: return .good
+        case .up(let head): return first.header.previous == head.id ? .good : .otherBranch
+        case .probe(let head):
+            // The peer said, or its later entries did, that another one stands here.
+            guard first.id != head.id else { throw .unlinked }
+            return .good
+        }
+    }
+}
+
+extension Duration {
+    /// Twice as long, so many times.
+    func doubled(_ times: Int, max: Duration) -> Duration {
+        var time = self
+        for _ in 0..<Swift.max(0, times) where time < max { time = time * 2 }
+        return Swift.min(time, max)
+    }
+}
