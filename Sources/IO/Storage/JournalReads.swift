@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+import GRDB
+import TuttiBase
+import TuttiIdentity
+import TuttiJournal
+
+/// Answers queries inside one read transaction.
+struct JournalReads {
+    /// Words of a search that count, and matches that are ranked: the newest. So the most common words cost no more
+    /// than a rare one.
+    static let searchWordsMax = 8
+    static let rankedMax = 2000
+
+    let db: Database
+
+    func answer(_ query: JournalQuery) throws -> JournalAnswer {
+        switch query {
+        case .opening:
+            return .opening(try opening())
+        case .governance(let after, let countMax):
+            return try arrivals("kind < 256 AND arrival > ?", after: after, countMax: countMax, bytesMax: .max)
+        case .arrivals(let after, let countMax, let bytesMax):
+            return try arrivals("arrival > ?", after: after, countMax: countMax, bytesMax: bytesMax)
+        case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
+            return .entries(
+                try feed(device, range, newestFirst: newestFirst, countMax: countMax, bytesMax: bytesMax))
+        case .entries(let ids):
+            return .entries(try ids.compactMap { id in try entry(id)?.stored })
+        case .messages(let channel, let before, let countMax):
+            return .messages(try messages(channel, before: before, countMax: countMax))
+        case .search(let text, let countMax):
+            return .documents(try search(text, countMax: countMax))
+        case .expired(let retention, let before, let countMax):
+            return .ids(try expired(retention, before: before, countMax: countMax))
+        }
+    }
+
+    // MARK: Entries
+
+    /// Where two ids begin with the same eight bytes, both rows are looked at.
+    func entry(_ id: EntryID) throws -> EntryRow? {
+        let rows = try rows(
+            "SELECT \(EntryRow.columns) FROM entries WHERE id = ? ORDER BY arrival", [id.bytes.prefix])
+        while let row = try rows.next() {
+            let found = try EntryRow(row)
+            if found.stored.entry.id == id { return found }
+        }
+        return nil
+    }
+
+    func entry(device: Int64, sequence: Int64) throws -> EntryRow? {
+        try rows(
+            "SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence]
+        ).next().map(EntryRow.init)
+    }
+
+    private func arrivals(
+        _ condition: String, after: UInt64, countMax: Int, bytesMax: Int
+    ) throws -> JournalAnswer {
+        let found = try page(
+            rows(
+                "SELECT \(EntryRow.columns) FROM entries WHERE \(condition) ORDER BY arrival LIMIT ?",
+                [Int64(clamping: after), countMax]),
+            bytesMax: bytesMax)
+        return .arrivals(found.map(\.stored), last: found.last.map { UInt64(clamping: $0.arrival) } ?? after)
+    }
+
+    private func feed(
+        _ device: DeviceID, _ range: ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int
+    ) throws -> [StoredEntry] {
+        guard let name = try rows("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]).next() else {
+            return []
+        }
+        let found = try page(
+            rows(
+                """
+                SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence BETWEEN ? AND ?
+                ORDER BY sequence \(newestFirst ? "DESC" : "ASC") LIMIT ?
+                """,
+                [
+                    name.integer(0), Int64(clamping: range.lowerBound.value), Int64(clamping: range.upperBound.value),
+                    countMax,
+                ]),
+            bytesMax: bytesMax)
+        guard found.allSatisfy({ $0.stored.entry.header.device == device }) else { throw JournalStorageError.damaged }
+        return found.map(\.stored)
+    }
+
+    /// At least one, then as many as fit.
+    private func page(_ rows: RowCursor, bytesMax: Int) throws -> [EntryRow] {
+        var (found, bytes): ([EntryRow], Int) = ([], 0)
+        while let row = try rows.next() {
+            let next = try EntryRow(row)
+            bytes += next.stored.entry.encodedBytesCount
+            if !found.isEmpty, bytes > bytesMax { break }
+            found.append(next)
+        }
+        return found
+    }
+
+    private func expired(_ retention: RetentionClass, before: HybridTime, countMax: Int) throws -> [EntryID] {
+        guard retention != .permanent else { return [] }
+        let rows = try rows(
+            """
+            SELECT \(EntryRow.columns) FROM entries WHERE due IS NOT NULL AND retention = ? AND due < ?
+            ORDER BY due, arrival LIMIT ?
+            """,
+            [Int64(retention.rawValue), before.stored, countMax])
+        var ids: [EntryID] = []
+        while let row = try rows.next() { ids.append(try EntryRow(row).stored.entry.id) }
+        return ids
+    }
+
+    // MARK: Facts
+
+    private func opening() throws -> JournalOpening {
+        var opening = JournalOpening()
+        opening.feeds = try feeds()
+        opening.proofs = try proofs()
+        opening.receipts = try receipts()
+        opening.settings = try settings()
+        return opening
+    }
+
+    func feeds() throws -> [FeedRecord] {
+        let rows = try rows(
+            """
+            SELECT bytes, low, head, head_id, frozen, mark FROM feeds JOIN names ON number = device ORDER BY bytes
+            """, [])
+        var feeds: [FeedRecord] = []
+        while let row = try rows.next() {
+            let feed = try FeedRecord(
+                device: DeviceID(row.bytes32(0)), low: sequence(row, 1),
+                head: FeedPoint(sequence: sequence(row, 2), id: EntryID(row.bytes32(3))),
+                isFrozen: row.integer(4) != 0)
+            guard try Mark.of(feed) == row.integer(5) else { throw JournalStorageError.damaged }
+            feeds.append(feed)
+        }
+        return feeds
+    }
+
+    func proofs() throws -> [FaultProof] {
+        let rows = try rows(
+            "SELECT first, second, proofs.mark FROM proofs JOIN names ON number = device ORDER BY bytes", [])
+        var proofs: [FaultProof] = []
+        while let row = try rows.next() {
+            var (first, second) = try (row.buffer(0), row.buffer(1))
+            guard let one = try? Entry(from: &first), let other = try? Entry(from: &second),
+                let proof = FaultProof(one, other), try Mark.of(proof) == row.integer(2)
+            else { throw JournalStorageError.damaged }
+            proofs.append(proof)
+        }
+        return proofs
+    }
+
+    func receipts() throws -> [ReceiptRecord] {
+        let rows = try rows(
+            "SELECT bytes, holder, head, mark FROM receipts JOIN names ON number = device ORDER BY bytes, holder", [])
+        var receipts: [ReceiptRecord] = []
+        while let row = try rows.next() {
+            guard let holder = try? PeerID(multihash: row.bytes(1)) else { throw JournalStorageError.damaged }
+            let receipt = try ReceiptRecord(device: DeviceID(row.bytes32(0)), holder: holder, head: sequence(row, 2))
+            guard try Mark.of(receipt) == row.integer(3) else { throw JournalStorageError.damaged }
+            receipts.append(receipt)
+        }
+        return receipts
+    }
+
+    func settings() throws -> [String: [UInt8]] {
+        let rows = try rows("SELECT name, value, mark FROM settings ORDER BY name", [])
+        var settings: [String: [UInt8]] = [:]
+        while let row = try rows.next() {
+            let (name, value) = try (row.text(0), row.bytes(1))
+            guard try Mark.of(name, value) == row.integer(2) else {
+                throw JournalStorageError.damaged
+            }
+            settings[name] = value
+        }
+        return settings
+    }
+
+    private func sequence(_ row: Row, _ column: Int) throws -> EntrySequence {
+        let value = try EntrySequence(UInt64(clamping: row.integer(column)))
+        guard value <= .max else { throw JournalStorageError.damaged }
+        return value
+    }
+
+    // MARK: Views
+
+    private func messages(_ channel: Bytes32, before: HybridTime, countMax: Int) throws -> [MessageRow] {
+        let rows = try rows(
+            """
+            SELECT messages.id, author.bytes, device.bytes, sequence, time, text, edited, hidden FROM messages
+            JOIN names AS author ON author.number = messages.author
+            JOIN names AS device ON device.number = messages.device
+            WHERE channel = (SELECT number FROM names WHERE bytes = ?) AND time < ?
+            ORDER BY time DESC, messages.id DESC LIMIT ?
+            """,
+            [channel.data, before.stored, countMax])
+        var messages: [MessageRow] = []
+        while let row = try rows.next() {
+            messages.append(
+                try MessageRow(
+                    id: EntryID(row.bytes32(0)), channel: channel, author: MemberID(row.bytes32(1)),
+                    device: DeviceID(row.bytes32(2)), sequence: sequence(row, 3),
+                    time: HybridTime(stored: row.integer(4)), text: row.text(5), isEdited: row.integer(6) != 0,
+                    hiddenReason: row.optionalText(7)))
+        }
+        return messages
+    }
+
+    /// By bm25, a word in the title counting for five in the text, among the newest ``rankedMax`` matches.
+    private func search(_ text: String, countMax: Int) throws -> [DocumentRow] {
+        let words = Self.words(text)
+        guard !words.isEmpty else { return [] }
+        let rows = try rows(
+            """
+            SELECT documents.id, kind, names.bytes, time, title, text FROM
+            (SELECT rowid AS place, bm25(search, 5.0, 1.0) AS score FROM search WHERE search MATCH ?
+            ORDER BY rowid DESC LIMIT \(Self.rankedMax))
+            JOIN documents ON documents.number = place JOIN names ON names.number = author
+            ORDER BY score, place DESC LIMIT ?
+            """,
+            [words.map { "\"\($0)\"" }.joined(separator: " "), countMax])
+        var documents: [DocumentRow] = []
+        while let row = try rows.next() {
+            documents.append(
+                try DocumentRow(
+                    id: EntryID(row.bytes32(0)), kind: EntryKind(UInt16(clamping: row.integer(1))),
+                    author: MemberID(row.bytes32(2)), time: HybridTime(stored: row.integer(3)), title: row.text(4),
+                    text: row.text(5)))
+        }
+        return documents
+    }
+
+    /// What the index takes for words: runs of letters, marks and digits. Nothing of the query language gets through.
+    static func words(_ text: String) -> [Substring] {
+        text.unicodeScalars.split(maxSplits: searchWordsMax, omittingEmptySubsequences: true) { scalar in
+            switch scalar.properties.generalCategory {
+            case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .nonspacingMark,
+                .spacingMark, .enclosingMark, .decimalNumber, .letterNumber, .otherNumber, .privateUse:
+                false
+            default:
+                true
+            }
+        }.prefix(searchWordsMax).map(Substring.init)
+    }
+
+    private func rows(_ sql: String, _ arguments: StatementArguments) throws -> RowCursor {
+        try Row.fetchCursor(db.cachedStatement(sql: sql), arguments: arguments)
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import GRDB
+
+/// The tables of `journal.sqlite`. Migrations are named and only appended.
+///
+/// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents` and `search` are views
+/// that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
+/// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
+/// id, as a number), the rest against `mark`. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
+enum JournalSchema {
+    /// SQLite's default, and what a file is cut into when it is salvaged.
+    static let pageBytes = 4096
+
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 journal") { db in try db.execute(sql: journal) }
+        migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
+        return migrator
+    }
+
+    /// Times are stored with their first bit turned, so that signed numbers order as unsigned ones do. `due` is the
+    /// display time of a body that is held and not permanent.
+    private static let journal = """
+        CREATE TABLE names (number INTEGER PRIMARY KEY, bytes BLOB NOT NULL UNIQUE);
+        CREATE TABLE entries (
+            arrival INTEGER PRIMARY KEY,
+            device INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            id INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            retention INTEGER NOT NULL,
+            due INTEGER,
+            first_seen INTEGER NOT NULL,
+            mark INTEGER NOT NULL,
+            entry BLOB NOT NULL
+        );
+        CREATE UNIQUE INDEX entries_place ON entries (device, sequence);
+        CREATE INDEX entries_id ON entries (id);
+        CREATE INDEX entries_governance ON entries (arrival) WHERE kind < 256;
+        CREATE INDEX entries_due ON entries (retention, due) WHERE due IS NOT NULL;
+        CREATE TABLE feeds (
+            device INTEGER PRIMARY KEY,
+            low INTEGER NOT NULL,
+            head INTEGER NOT NULL,
+            head_id BLOB NOT NULL,
+            frozen INTEGER NOT NULL,
+            mark INTEGER NOT NULL
+        );
+        CREATE TABLE proofs (
+            device INTEGER PRIMARY KEY, mark INTEGER NOT NULL, first BLOB NOT NULL, second BLOB NOT NULL
+        );
+        CREATE TABLE receipts (
+            device INTEGER NOT NULL,
+            holder BLOB NOT NULL,
+            head INTEGER NOT NULL,
+            mark INTEGER NOT NULL,
+            PRIMARY KEY (device, holder)
+        ) WITHOUT ROWID;
+        CREATE TABLE settings (name TEXT PRIMARY KEY, mark INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+        """
+
+    private static let views = """
+        CREATE TABLE messages (
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            channel INTEGER NOT NULL,
+            author INTEGER NOT NULL,
+            device INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            edited INTEGER NOT NULL,
+            hidden TEXT,
+            text TEXT NOT NULL
+        );
+        CREATE INDEX messages_place ON messages (channel, time);
+        CREATE TABLE documents (
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            kind INTEGER NOT NULL,
+            author INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            title TEXT NOT NULL,
+            text TEXT NOT NULL
+        );
+        CREATE VIRTUAL TABLE search USING fts5 (
+            title, text, content='documents', content_rowid='number', tokenize='unicode61 remove_diacritics 2'
+        );
+        """
+}
