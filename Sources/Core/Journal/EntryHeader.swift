@@ -14,7 +14,7 @@ package import struct NIOCore.ByteBuffer
 /// | 1 | version, 1 |
 /// | 1 | flags: bit 0 critical, all others 0 |
 /// | 2 | kind |
-/// | 1 | retention class |
+/// | 1 | retention class; 0 for governance |
 /// | 4 | bytes of the body, at most 65,536 |
 /// | 8 | sequence, 1 to 2^48 |
 /// | 8 | hybrid time |
@@ -69,7 +69,9 @@ package struct EntryHeader: Hashable, Sendable {
         else { throw .truncated("entry header") }
         guard version == Self.version else { throw .unsupported("entry version") }
         guard flags <= 1 else { throw .malformed("entry flags") }
-        guard let retention = RetentionClass(rawValue: retention) else { throw .malformed("entry retention class") }
+        guard let retention = RetentionClass(rawValue: retention),
+            retention == .permanent || !EntryKind(kind).isGovernance
+        else { throw .malformed("entry retention class") }
         guard count <= JournalLimits.bodyBytesMax else {
             throw .tooLarge("entry body", limit: JournalLimits.bodyBytesMax)
         }

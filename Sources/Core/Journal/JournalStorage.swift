@@ -38,21 +38,23 @@ package struct FeedRecord: Hashable, Sendable {
     }
 }
 
-/// Two different headers of one device at one sequence, both signed: proof, to anybody, that the key was used twice.
-/// Whoever makes one has checked both signatures.
+/// Two headers of one device, both signed, of which no feed can hold both: at one sequence, or the later doesn't name the
+/// earlier as its predecessor. Proof, to anybody, that the key wrote two feeds. Whoever makes one has checked both
+/// signatures.
 package struct FaultProof: Hashable, Sendable {
-    /// Without bodies, the lower id first.
+    /// Without bodies, the lower sequence first, then the lower id.
     package let first: Entry
     package let second: Entry
 
-    /// Nil unless the two differ and stand at one place of one feed of one community.
+    /// Nil unless the two can't stand in one feed of one community.
     package init?(_ one: Entry, _ other: Entry) {
-        let (a, b) = (one.header, other.header)
-        guard one.id != other.id, a.device == b.device, a.sequence == b.sequence, a.community == b.community else {
-            return nil
-        }
-        first = min(one.id, other.id) == one.id ? one.withoutBody : other.withoutBody
-        second = first.id == one.id ? other.withoutBody : one.withoutBody
+        let isOneFirst = (one.header.sequence, one.id) < (other.header.sequence, other.id)
+        let (first, second) = isOneFirst ? (one, other) : (other, one)
+        let (a, b) = (first.header, second.header)
+        guard first.id != second.id, a.device == b.device, a.community == b.community else { return nil }
+        guard a.sequence == b.sequence || (a.sequence.next == b.sequence && b.previous != first.id) else { return nil }
+        self.first = first.withoutBody
+        self.second = second.withoutBody
     }
 
     package var device: DeviceID { first.header.device }
