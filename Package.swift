@@ -93,7 +93,7 @@ var targets: [Target] = [
     tests("Community", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunity", nio]),
     tests(
         "Storage",
-        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiSimulator", nio]),
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiSimulator", nio, grdb]),
     tests(
         "NodeCore",
         [
@@ -128,7 +128,8 @@ var targets: [Target] = [
         ]),
 ]
 
-// scripts/bench asks for these: the bound that the bulk figures are held against, and what pings both kinds of listener.
+// scripts/bench asks for these: the bound that the bulk figures are held against, and what pings both kinds of listener,
+// and what fills a journal.
 if Context.environment["TUTTI_BENCHMARKS"] != nil {
     targets += [
         .executableTarget(
@@ -137,6 +138,9 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
         .executableTarget(
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),
+        .executableTarget(
+            name: "Journal", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage"],
+            path: "Benchmarks/Journal", swiftSettings: settings),
     ]
 }
 

@@ -7,13 +7,15 @@ package import TuttiIdentity
 package import TuttiJournal
 import TuttiPeers
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// A community's replica on streams and topics: JournalCore takes entries from gossip and from SyncCore, CommunityCore
 /// says whose, and only what is on disk is answered, shown or passed on.
 ///
 ///     gossip, SyncCore -> JournalCore -> (verify) -> CommunityCore folds -> (persist) -> verdicts, receipts, SyncCore's tree
 package struct JournalPort: Sendable {
+    /// Repair (docs/protocols/sync.md).
+    package static let syncProtocol: ProtocolID = "/tutti/sync/1"
     /// Topics of communities begin so. What is behind it says nothing to who doesn't know the community.
     package static let topicPrefix = "/tutti/journal/1/"
     package static let topicFamily = GossipTopicFamily(
@@ -65,8 +67,8 @@ package struct JournalPort: Sendable {
             community: start.community, own: start.device, configuration: start.journal, keys: start.keys,
             opening: start.opening, milliseconds: start.milliseconds, at: now)
         fold = ReplicaFold(community: start.community, member: start.member)
-        sync = SyncCore(community: start.community, own: own, configuration: start.sync, seed: seed, at: now)
-        streams = RequestStreams(SyncWire.protocolID, owner: 6)
+        sync = SyncCore(configuration: start.sync, seed: seed, own: own, community: start.community)
+        streams = RequestStreams(Self.syncProtocol, owner: 6)
         topic = Self.topic(of: start.community)
         device = start.device
         journal.restore(governance: start.governance)
@@ -76,6 +78,10 @@ package struct JournalPort: Sendable {
     }
 
     package var community: CommunityCore { fold.community }
+    /// Of every feed held, what removals name as the last that counts.
+    package var heads: [DeviceID: FeedPoint] {
+        Dictionary(uniqueKeysWithValues: journal.feeds.map { ($0.device, $0.head) })
+    }
 
     /// Tells the cores what each other holds, and peers that are connected already who we are.
     mutating func begin(at now: Instant, _ context: NodeContext) {
@@ -100,9 +106,9 @@ package struct JournalPort: Sendable {
     }
 
     package var protocols: [CoreProtocol] {
-        [CoreProtocol(SyncWire.protocolID, messageBytesMax: SyncWire.messageBytesMax, inboundMax: 4)]
+        [CoreProtocol(Self.syncProtocol, messageBytesMax: SyncLimits().messageBytesMax, inboundMax: 4)]
     }
-    package func speaks(_ name: ProtocolID) -> Bool { name == SyncWire.protocolID }
+    package func speaks(_ name: ProtocolID) -> Bool { name == Self.syncProtocol }
     package func owns(_ request: RequestID) -> Bool { streams.owns(request) }
     package func forEachPeer(_ body: (PeerIndex) -> Void) { journal.forEachPeer(body) }
     package var nextTimeout: Instant? {
@@ -181,7 +187,7 @@ package struct JournalPort: Sendable {
     }
 
     private mutating func meet(_ peer: PeerID, _ profile: PeerProfile, at now: Instant, _ context: NodeContext) {
-        guard profile.protocols.contains(SyncWire.protocolID), !ready.contains(peer), let device,
+        guard profile.protocols.contains(Self.syncProtocol), !ready.contains(peer), let device,
             let hello = SyncHello(
                 community: journal.community, own: context.peers.ownID, remote: peer, join: join, signedWith: device)
         else { return }
@@ -320,7 +326,7 @@ package struct JournalPort: Sendable {
             judged(request, source, verdicts, at: now, &context, &gossip)
         case .violation: break
         case .feedsChanged(let records): sync.handle(.feedsChanged(records), at: now)
-        case .wanted(let device): sync.handle(.wanted(device), at: now)
+        case .wanted(let device): sync.handle(.wanted(device, from: nil), at: now)
         case .receiptsDue(let receipts): tell(receipts, at: now, context)
         case .emit(let event):
             if case .feedFrozen(_, let proof) = event { froze(proof, at: now, &context, &gossip) }
@@ -429,6 +435,9 @@ package struct JournalPort: Sendable {
         }
     }
 
+    /// Members' nodes that showed which device they are, ordered.
+    package var connectedPeers: [PeerID] { devices.keys.sorted() }
+
     // MARK: Who may take part
 
     private mutating func introduce(
@@ -515,7 +524,7 @@ package struct JournalPort: Sendable {
         case .answered(let id, let bytes):
             guard let request = sent.removeValue(forKey: id), request.isAnswered else { return }
             do throws(DecodeError) {
-                sync.handle(.answered(id, try SyncWire.decodeAnswer(bytes, to: request)), at: now)
+                sync.handle(.answered(id, try SyncWire.decodeAnswer(bytes)), at: now)
             } catch {
                 sync.handle(.answerMalformed(id), at: now)
             }
@@ -537,4 +546,15 @@ extension JournalCore {
     fileprivate var forks: [DeviceID: EntrySequence] {
         Dictionary(uniqueKeysWithValues: proofs.map { ($0.device, $0.sequence) })
     }
+}
+
+extension SyncRequest {
+    fileprivate var isAnswered: Bool {
+        if case .receipts = self { false } else { true }
+    }
+}
+
+extension SyncBatch {
+    /// Single governance entries may come alone; those of a range are attached to it all the same.
+    fileprivate var isGovernance: Bool { entries.allSatisfy(\.header.kind.isGovernance) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
-package import TuttiCommunity
+import TuttiCommunity
 import TuttiJournal
 
 /// What entries mean to this node: governance to CommunityCore, chat to the rows that are shown. One batch at a time.
@@ -17,11 +17,11 @@ struct ReplicaFold: Sendable {
 
     mutating func restore(_ governance: [StoredEntry], forks: [DeviceID: EntrySequence]) {
         _ = community.insert(governance)
-        _ = community.setForks(forks)
+        _ = community.addForks(forks)
     }
 
     mutating func setForks(_ forks: [DeviceID: EntrySequence]) -> CommunityCore.Change {
-        community.setForks(forks)
+        community.addForks(forks)
     }
 
     mutating func undo(_ ids: [EntryID]) -> CommunityCore.Change { community.remove(ids) }

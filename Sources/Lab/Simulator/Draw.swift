@@ -12,6 +12,7 @@ package struct DrawStream: RandomNumberGenerator, Hashable, Sendable {
         case core = 5
         case tables = 6
         case placement = 7
+        case disk = 8
     }
 
     private var state: UInt64

@@ -57,15 +57,16 @@ extension CommunityNode {
     // MARK: Invites
 
     private func invite(uses: Int, days: Int, note: String) async throws -> String {
-        let key = KeyPair()
+        var keys = KeySource.system
+        let seed = keys.nextBytes32()
         let expiry = Self.milliseconds() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
         let entries = try await act { port, device in
-            try [port.community.invite(key: key, uses: uses, expiry: expiry, note: note, by: device)]
+            try [port.community.invite(key: KeyPair(seed: seed), uses: uses, expiry: expiry, note: note, by: device)]
         }
         guard let invite = entries.first else { throw CommunityError(.stopped, "the node stopped") }
         let (community, name) = try await read { ($0.journal.community, $0.community.state.charter?.name ?? "") }
         return try InviteLink(
-            community: community, invite: invite.id, key: key, name: name, entryPoints: try await entryPoints()
+            community: community, invite: invite.id, seed: seed, name: name, entryPoints: try await entryPoints()
         ).text
     }
 
@@ -192,7 +193,7 @@ extension CommunityNode {
             throw CommunityError(.noCommunity, "this folder has no community")
         }
         do {
-            return try journal.export(community: community, to: path).entries
+            return try journal.export(community: community, toFile: path).entries
         } catch {
             throw CommunityError(storage: error)
         }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+import TuttiBase
+import TuttiIdentity
+import TuttiJournal
+
+/// What a ``MemoryJournal`` holds: the contract of `JournalStorage` without a disk. No answer depends on a hash's order.
+struct MemoryTables: Sendable {
+    private struct Place: Hashable, Sendable {
+        let device: DeviceID
+        let sequence: EntrySequence
+
+        init(_ entry: Entry) { (device, sequence) = (entry.header.device, entry.header.sequence) }
+    }
+
+    private struct ReceiptPlace: Hashable, Sendable {
+        let device: DeviceID
+        let holder: PeerID
+    }
+
+    private(set) var bytesCount = 0
+    /// In the order of arrival; the first has the number 1.
+    private var entries: [StoredEntry] = []
+    private var byID: [EntryID: Int] = [:]
+    /// Of each feed in the order of sequences.
+    private var byDevice: [DeviceID: [Int]] = [:]
+    private var governance: [Int] = []
+    private var feeds: [DeviceID: FeedRecord] = [:]
+    private var proofs: [DeviceID: FaultProof] = [:]
+    private var receipts: [ReceiptPlace: EntrySequence] = [:]
+    private var settings: [String: [UInt8]] = [:]
+    private var messages: [EntryID: MessageRow] = [:]
+    private var documents: [EntryID: (number: Int, row: DocumentRow)] = [:]
+    private var documentsCount = 0
+    /// Places of entries that are on their way to the disk.
+    private var claims: [Place: EntryID] = [:]
+
+    // MARK: Writing
+
+    /// Refuses a batch that could not be applied after all those on their way.
+    mutating func claim(_ batch: JournalBatch) throws(JournalStorageError) {
+        var own: [Place: EntryID] = [:]
+        for stored in batch.entries {
+            let place = Place(stored.entry)
+            let held = own[place] ?? claims[place] ?? index(of: place).map { entries[$0].entry.id }
+            guard held == nil || held == stored.entry.id else {
+                throw .failed("a different entry stands at this place of the feed")
+            }
+            own[place] = stored.entry.id
+        }
+        claims.merge(own) { _, new in new }
+    }
+
+    /// The batch isn't on its way any more.
+    mutating func release(_ batch: JournalBatch) {
+        for stored in batch.entries { claims[Place(stored.entry)] = nil }
+    }
+
+    mutating func dropClaims() { claims.removeAll() }
+
+    mutating func apply(_ batch: JournalBatch) {
+        release(batch)
+        for entry in batch.entries { insert(entry) }
+        for feed in batch.feeds { feeds[feed.device] = feed }
+        for proof in batch.proofs { proofs[proof.device] = proof }
+        for receipt in batch.receipts {
+            receipts[ReceiptPlace(device: receipt.device, holder: receipt.holder)] = receipt.head
+        }
+        for row in batch.rows { put(row) }
+        for id in batch.bodiesDropped {
+            guard let index = byID[id] else { continue }
+            replace(index, with: entries[index].entry.withoutBody)
+        }
+        settings.merge(batch.settings) { _, new in new }
+    }
+
+    private mutating func insert(_ new: StoredEntry) {
+        if let index = byID[new.entry.id] {
+            if entries[index].entry.content == nil, new.entry.content != nil { replace(index, with: new.entry) }
+            return
+        }
+        let (index, device) = (entries.count, new.entry.header.device)
+        entries.append(new)
+        byID[new.entry.id] = index
+        if new.entry.header.kind.isGovernance { governance.append(index) }
+        bytesCount += new.entry.encodedBytesCount
+        let at = position(new.entry.header.sequence, in: byDevice[device] ?? [])
+        byDevice[device, default: []].insert(index, at: at)
+    }
+
+    private mutating func replace(_ index: Int, with entry: Entry) {
+        bytesCount += entry.encodedBytesCount - entries[index].entry.encodedBytesCount
+        entries[index].entry = entry
+    }
+
+    private mutating func put(_ row: JournalRow) {
+        switch row {
+        case .message(let message):
+            messages[message.id] = message
+        case .document(let document):
+            if documents[document.id] == nil { documentsCount += 1 }
+            documents[document.id] = (documents[document.id]?.number ?? documentsCount, document)
+        case .removed(let id):
+            messages[id] = nil
+            documents[id] = nil
+        }
+    }
+
+    /// Of the first entry of a feed that isn't before the sequence.
+    private func position(_ sequence: EntrySequence, in feed: [Int]) -> Int {
+        var (low, high) = (0, feed.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[feed[middle]].entry.header.sequence < sequence { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    private func index(of place: Place) -> Int? {
+        guard let feed = byDevice[place.device] else { return nil }
+        let at = position(place.sequence, in: feed)
+        return at < feed.count && entries[feed[at]].entry.header.sequence == place.sequence ? feed[at] : nil
+    }
+
+    // MARK: Reading
+
+    func answer(_ query: JournalQuery) -> JournalAnswer {
+        switch query {
+        case .opening:
+            return .opening(opening)
+        case .governance(let after, let countMax):
+            let first = governance.firstIndex { UInt64($0) >= after } ?? governance.count
+            return arrivals(governance[first...], after: after, countMax: countMax, bytesMax: .max)
+        case .arrivals(let after, let countMax, let bytesMax):
+            let first = min(Int(clamping: after), entries.count)
+            return arrivals(first..<entries.count, after: after, countMax: countMax, bytesMax: bytesMax)
+        case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
+            let feed = byDevice[device] ?? []
+            let held = feed[position(range.lowerBound, in: feed)..<position(range.upperBound.next, in: feed)]
+            return .entries(
+                newestFirst
+                    ? page(held.reversed(), countMax, bytesMax).map { entries[$0] }
+                    : page(held, countMax, bytesMax).map { entries[$0] })
+        case .entries(let ids):
+            return .entries(ids.compactMap { id in byID[id].map { entries[$0] } })
+        case .messages(let channel, let before, let countMax):
+            let shown = messages.values.filter { $0.channel == channel && $0.time < before }
+            return .messages(Array(shown.sorted { ($0.time, $0.id) > ($1.time, $1.id) }.prefix(countMax)))
+        case .search(let text, let countMax):
+            return .documents(search(text, countMax))
+        case .expired(let retention, let before, let countMax):
+            return .ids(expired(retention, before, countMax))
+        }
+    }
+
+    private var opening: JournalOpening {
+        var opening = JournalOpening()
+        opening.feeds = feeds.values.sorted { $0.device < $1.device }
+        opening.proofs = proofs.values.sorted { $0.device < $1.device }
+        opening.receipts = receipts.map { ReceiptRecord(device: $0.key.device, holder: $0.key.holder, head: $0.value) }
+            .sorted { ($0.device, $0.holder) < ($1.device, $1.holder) }
+        opening.settings = settings
+        return opening
+    }
+
+    private func arrivals(
+        _ indices: some Collection<Int>, after: UInt64, countMax: Int, bytesMax: Int
+    ) -> JournalAnswer {
+        let found = page(indices, countMax, bytesMax)
+        return .arrivals(found.map { entries[$0] }, last: found.last.map { UInt64($0 + 1) } ?? after)
+    }
+
+    /// At least one, then as many as fit.
+    private func page(_ indices: some Collection<Int>, _ countMax: Int, _ bytesMax: Int) -> [Int] {
+        var (found, bytes): ([Int], Int) = ([], 0)
+        for index in indices.prefix(max(0, countMax)) {
+            bytes += entries[index].entry.encodedBytesCount
+            if !found.isEmpty, bytes > bytesMax { break }
+            found.append(index)
+        }
+        return found
+    }
+
+    private func expired(_ retention: RetentionClass, _ before: HybridTime, _ countMax: Int) -> [EntryID] {
+        guard retention != .permanent else { return [] }
+        let due = entries.indices.filter { index in
+            let stored = entries[index]
+            return stored.entry.header.retention == retention && stored.entry.content != nil
+                && stored.displayTime < before
+        }
+        return due.sorted { (entries[$0].displayTime, $0) < (entries[$1].displayTime, $1) }
+            .prefix(max(0, countMax)).map { entries[$0].entry.id }
+    }
+
+    /// Newest first.
+    private func search(_ text: String, _ countMax: Int) -> [DocumentRow] {
+        let wanted = Self.words(text)
+        guard !wanted.isEmpty else { return [] }
+        let found = documents.values.filter { document in
+            let words = Set(Self.words(document.row.title) + Self.words(document.row.text))
+            return wanted.allSatisfy(words.contains)
+        }
+        return found.sorted { $0.number > $1.number }.prefix(max(0, countMax)).map(\.row)
+    }
+
+    private static func words(_ text: String) -> [String] {
+        text.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
+    }
+}
