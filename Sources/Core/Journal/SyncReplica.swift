@@ -156,8 +156,3 @@ extension SyncPart {
         }
     }
 }
-
-extension FaultProof {
-    /// Where the two stand.
-    package var sequence: EntrySequence { first.header.sequence }
-}
