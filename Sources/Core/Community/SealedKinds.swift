@@ -6,8 +6,6 @@ extension EntryKind {
     package static let sealed = EntryKind(0x0200)
     /// A ``MailboxAnnouncement``: under which keys a device and its member can be written to.
     package static let mailbox = EntryKind(0x0201)
-    /// A ``SealedMemberKey``: the member's key under the recovery code.
-    package static let memberKey = EntryKind(0x0202)
     /// A ``ChannelBody``: opens a channel.
     package static let channel = EntryKind(0x0210)
     /// A ``ChatBody`` in a channel, for every member to read.

@@ -59,6 +59,8 @@ package struct JournalPort: Sendable {
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
+    /// Members' keys under their recovery codes, by lookup tag.
+    private var memberKeys: [Bytes32: SealedMemberKey] = [:]
     /// Governance entries on disk, by feed.
     private var governance: [DeviceID: [FeedPoint]] = [:]
 
@@ -73,7 +75,7 @@ package struct JournalPort: Sendable {
         device = start.device
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
-        for stored in start.governance { governance[stored.entry.header.device, default: []].append(stored.entry.point) }
+        for stored in start.governance { keep(stored.entry) }
         hasCaughtUp = community.state.charter != nil
     }
 
@@ -337,7 +339,7 @@ package struct JournalPort: Sendable {
     private mutating func admitted(_ entries: [StoredEntry], at now: Instant) {
         var added: [EntryID] = []
         for entry in entries.map(\.entry) where entry.header.kind.isGovernance {
-            governance[entry.header.device, default: []].append(entry.point)
+            keep(entry)
             if !isAmbiguous(entry.point, of: entry.header.device) { added.append(entry.id) }
         }
         if !added.isEmpty {
@@ -346,6 +348,17 @@ package struct JournalPort: Sendable {
         }
         results.append(.admitted(entries))
     }
+
+    private mutating func keep(_ entry: Entry) {
+        governance[entry.header.device, default: []].append(entry.point)
+        // The first one stays: a copy opens to the same key.
+        if let sealed = MemberKeyEntry.sealed(in: entry), memberKeys[sealed.lookupTag] == nil {
+            memberKeys[sealed.lookupTag] = sealed
+        }
+    }
+
+    /// For whoever knows the tag, and so the code.
+    package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { memberKeys[tag] }
 
     /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
     private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {

@@ -89,8 +89,10 @@ extension CommunityNode {
         var keys = KeySource.system
         let sealed = SealedMemberKey(
             sealing: identity.member, under: identity.code, in: community, from: &keys)
-        let head = try await read { $0.community.head }
-        _ = try await append([EntryDraft(kind: .memberKey, body: sealed.bytes, governance: head)])
+        let draft = try await read { port in
+            MemberKeyEntry.draft(sealed, parents: port.community.parents, head: port.community.head)
+        }
+        _ = try await append([draft])
     }
 
     /// Dials the entry points and waits until the community knows this device and we know the community.

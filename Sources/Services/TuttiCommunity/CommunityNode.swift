@@ -48,6 +48,7 @@ public final class CommunityNode: Service, Sendable {
         let host = host
         settings.journal = { host.perform($0) }
         node = try Node(configuration: settings)
+        serveRecovery()
     }
 
     /// Until graceful shutdown or cancellation.
@@ -102,7 +103,7 @@ public final class CommunityNode: Service, Sendable {
             after = last
         }
         let start = JournalStart(
-            community: community, device: device, opening: opening, governance: governance,
+            community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening, governance: governance,
             milliseconds: Self.milliseconds())
         let tell = try await node.replicaCommands()
         tell(.start(start))
