@@ -59,8 +59,9 @@ struct SampleFeed {
         let body = (0..<300).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
         let content = Entry.Content(salt: generator.nextBytes32(), body: body)
         let time = HybridTime(milliseconds: 1_700_000_000_000 + head.sequence.value * 1000)
+        let isGovernance = head.sequence.value % 50 == 0
         let header = EntryHeader(
-            kind: EntryKind(head.sequence.value % 50 == 0 ? 0x10 : 0x200), isCritical: false, retention: .year,
+            kind: EntryKind(isGovernance ? 0x10 : 0x200), isCritical: false, retention: isGovernance ? .permanent : .year,
             bodyBytesCount: 300, sequence: head.sequence.next, time: time, community: community, device: device,
             previous: head.id, governance: .none, bodyDigest: content.digest)
         let signature = (0..<64).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
