@@ -3,7 +3,7 @@
 
 usage: scripts/bench [ROW...] [--runs N] [--mib N] [--json FILE] [--us SPEC] [--no-build]
 
-rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath, dht, gossip, lab; all of them when none is named
+rows       bulk (bulk-noise, bulk-tls), conn, streams, ping, memory, longpath, dht, gossip, storage, lab; all of them when none is named
 --runs     rounds of each figure; medians are shown (5)
 --mib      MiB that one bulk run moves (512)
 --hold     seconds that the memory row watches its 5,000 idle connections (0; 300 for the record)
@@ -16,11 +16,11 @@ only the ratios mean anything.
 """
 import argparse, datetime, json, os, platform, subprocess, sys
 
-import simulation
+import simulation, storage
 from rows import Bench
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip", "lab"]
+ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip", "storage", "lab"]
 
 
 def machine():
@@ -113,6 +113,8 @@ def lines_of(results):
             add("… %s at 20 msg/s" % key.replace("_", ", "), go[key], ours[key], "< 1×", ours[key] < go[key])
         memory(add, go, ours)
         add("… delivery, mixed", None, mixed["delivery"], "1", mixed["delivery"] == 1)
+    for figure, value, goal, met in storage.lines(results["storage"]) if "storage" in results else []:
+        add(figure, None, value, goal, met)
     for nodes, _, least in simulation.SIZES if "lab" in results else []:
         row = results["lab"]["{:,} peers".format(nodes)]
         ours, ns3 = row["tutti-lab"]["events_per_cpu_s"], row.get("ns-3", {}).get("events_per_cpu_s")
@@ -158,6 +160,7 @@ def main():
     measures = {"bulk-noise": lambda: bench.bulk("noise"), "bulk-tls": lambda: bench.bulk("tls"), "conn": bench.connections,
                 "streams": bench.streams, "ping": bench.ping, "memory": lambda: bench.memory(seconds=options.hold),
                 "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip"),
+                "storage": lambda: storage.measure(bench.build("Journal"), options.runs, os.path.join(scratch, "..")),
                 "lab": lambda: simulation.measure(bench.build("tutti-lab"), options.runs, options.rigs)}
     for row in wanted:
         print("bench: %s" % row, file=sys.stderr, flush=True)

@@ -23,8 +23,10 @@ struct Journal {
         switch arguments[1] {
         case "append": try await Appends(path: path, count: option("--count") ?? 20_000).run()
         case "fill":
-            try await Filling(path: path, count: option("--count") ?? 1_000_000, documents: option("--documents") ?? 100_000)
-                .run()
+            try await Filling(
+                path: path, count: option("--count") ?? 1_000_000, documents: option("--documents") ?? 100_000
+            )
+            .run()
         case "open": try await Opening(path: path).run()
         default: throw JournalError(description: "unknown: \(arguments[1])")
         }
@@ -59,8 +61,10 @@ struct SampleFeed {
         let body = (0..<300).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
         let content = Entry.Content(salt: generator.nextBytes32(), body: body)
         let time = HybridTime(milliseconds: 1_700_000_000_000 + head.sequence.value * 1000)
+        let isGovernance = head.sequence.value % 50 == 0
         let header = EntryHeader(
-            kind: EntryKind(head.sequence.value % 50 == 0 ? 0x10 : 0x200), isCritical: false, retention: .year,
+            kind: EntryKind(isGovernance ? 0x10 : 0x200), isCritical: false,
+            retention: isGovernance ? .permanent : .year,
             bodyBytesCount: 300, sequence: head.sequence.next, time: time, community: community, device: device,
             previous: head.id, governance: .none, bodyDigest: content.digest)
         let signature = (0..<64).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
@@ -131,7 +135,8 @@ struct Appends {
         singles.sort()
         print(
             String(
-                format: "{\"appends_per_s\":%.0f,\"per_transaction\":%.1f,\"single_p50_ms\":%.3f,\"single_p99_ms\":%.3f,"
+                format:
+                    "{\"appends_per_s\":%.0f,\"per_transaction\":%.1f,\"single_p50_ms\":%.3f,\"single_p99_ms\":%.3f,"
                     + "\"single_max_ms\":%.3f}",
                 Double(count) / all, Double(count) / Double(transactions), singles.percentile(0.5),
                 singles.percentile(0.99), singles.percentile(1)))
@@ -160,7 +165,8 @@ struct Filling {
                     batch.entries.append(feeds[index].next())
                     if documentsLeft > 0 {
                         documentsLeft -= 1
-                        batch.rows.append(.document(Self.document(of: batch.entries[batch.entries.count - 1], &generator)))
+                        batch.rows.append(
+                            .document(Self.document(of: batch.entries[batch.entries.count - 1], &generator)))
                     }
                 }
                 batch.feeds = feeds.map(\.record).filter { $0.head.sequence > .none }
@@ -172,7 +178,8 @@ struct Filling {
         let bytes = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
         print(
             String(
-                format: "{\"entries\":%d,\"documents\":%d,\"fill_s\":%.1f,\"entries_per_s\":%.0f,\"file_MB\":%.0f}", count,
+                format: "{\"entries\":%d,\"documents\":%d,\"fill_s\":%.1f,\"entries_per_s\":%.0f,\"file_MB\":%.0f}",
+                count,
                 documents, took, Double(count) / took, Double(bytes) / 1e6))
     }
 
@@ -209,7 +216,9 @@ struct Opening {
         guard let journal else { return }
         let allGovernance = await seconds {
             var after: UInt64 = 0
-            while case .arrivals(let page, let last) = journal.answer(.governance(after: after, countMax: 1000)), !page.isEmpty {
+            while case .arrivals(let page, let last) = journal.answer(.governance(after: after, countMax: 1000)),
+                !page.isEmpty
+            {
                 governance += page.count
                 after = last
             }

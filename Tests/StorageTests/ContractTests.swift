@@ -269,7 +269,9 @@ struct ContractTests {
     func findsDocuments(_ kind: StoreKind) throws {
         let store = try TestStore(kind)
         var author = Author(1)
-        let texts = [("Red bicycle", "26 inch, hardly used"), ("Blue chair", "oak and RED cloth"), ("Radio", "a red, used")]
+        let texts = [
+            ("Red bicycle", "26 inch, hardly used"), ("Blue chair", "oak and RED cloth"), ("Radio", "a red, used"),
+        ]
         let documents = texts.map { document(author.write(), $0.0, $0.1) }
         try store.write(JournalBatch([], rows: documents.map { .document($0) }))
         func found(_ text: String) -> Set<String>? { store.search(text).map { Set($0.map(\.title)) } }
@@ -289,7 +291,9 @@ struct ContractTests {
         var author = Author(1)
         let row = document(author.write(), "to be or not to be", "near the end and so on")
         try store.write(JournalBatch([], rows: [.document(row)]))
-        for text in ["be OR not", "NOT", "title : be", "\"be", "be*", "be) (or", "NEAR(the end)", "{title}: be", "b\0e"] {
+        for text in [
+            "be OR not", "NOT", "title : be", "\"be", "be*", "be) (or", "NEAR(the end)", "{title}: be", "b\0e",
+        ] {
             guard case .documents = store.answer(.search(text, countMax: 5)) else {
                 Issue.record("'\(text)' is no search")
                 continue

@@ -23,7 +23,8 @@ struct CrashTests {
         var (last, lastArrival, lost): (UInt64, UInt64, Int) = (0, 0, 0)
         for number in 0..<count {
             let (path, seed) = (folder.journal, UInt64(number))
-            await #expect(processExitsWith: .signal(SIGKILL)) { [path, acknowledged, seed] in
+            await #expect(processExitsWith: .signal(SIGKILL)) {
+                [path = path as String, acknowledged = acknowledged as String, seed = seed as UInt64] in
                 try await CrashWriter.run(path: path, acknowledged: acknowledged, seed: seed)
             }
             let journal = try SQLiteJournal(path: folder.journal)

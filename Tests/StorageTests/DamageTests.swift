@@ -43,7 +43,8 @@ struct DamageTests {
     }
 
     private func read(_ journal: SQLiteJournal) -> [StoredEntry]? {
-        guard case .arrivals(let entries, _) = journal.answer(.arrivals(after: 0, countMax: .max, bytesMax: .max)) else {
+        guard case .arrivals(let entries, _) = journal.answer(.arrivals(after: 0, countMax: .max, bytesMax: .max))
+        else {
             return nil
         }
         return entries
@@ -162,7 +163,8 @@ struct DamageTests {
         let repaired = try SQLiteJournal(path: folder.journal)
         #expect(read(repaired) == sample.entries)
         guard case .opening(let opening) = repaired.answer(.opening),
-            case .messages(let rows) = repaired.answer(.messages(channel: .zero, before: HybridTime(.max), countMax: 999))
+            case .messages(let rows) = repaired.answer(
+                .messages(channel: .zero, before: HybridTime(.max), countMax: 999))
         else { return }
         #expect(opening.feeds.map(\.head.sequence.value) == [45, 45] && rows.count == 90)
     }
@@ -256,6 +258,8 @@ struct DamageTests {
 
     private func remove(_ name: String) throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
-        for other in names where other.hasPrefix(name) { try FileManager.default.removeItem(atPath: folder.file(other)) }
+        for other in names where other.hasPrefix(name) {
+            try FileManager.default.removeItem(atPath: folder.file(other))
+        }
     }
 }

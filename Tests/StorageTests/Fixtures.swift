@@ -72,7 +72,8 @@ final class TestFolder: Sendable {
     let path: String
 
     init() throws {
-        path = NSTemporaryDirectory() + "tutti-storage-\(ProcessInfo.processInfo.processIdentifier)-\(UUID().uuidString)"
+        path =
+            NSTemporaryDirectory() + "tutti-storage-\(ProcessInfo.processInfo.processIdentifier)-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

@@ -18,7 +18,9 @@ struct MemoryJournalTests {
         #expect(count(&journal, at: done) == 1)
     }
 
-    @Test("A crash leaves all that was acknowledged and whole batches from the first on", arguments: 0..<40 as Range<UInt64>)
+    @Test(
+        "A crash leaves all that was acknowledged and whole batches from the first on",
+        arguments: 0..<40 as Range<UInt64>)
     func survivesCrashes(_ seed: UInt64) throws {
         var author = Author(1)
         var generator = SeededGenerator(seed: seed)

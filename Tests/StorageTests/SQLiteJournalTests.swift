@@ -205,7 +205,9 @@ struct SQLiteJournalTests {
         let entries = author.write(count: 2100)
         var batch = JournalBatch()
         // The best by its words is the oldest.
-        batch.rows = entries.enumerated().map { .document(document($1, $0 == 0 ? "the" : "number \($0)", "with the rest")) }
+        batch.rows = entries.enumerated().map {
+            .document(document($1, $0 == 0 ? "the" : "number \($0)", "with the rest"))
+        }
         try journal.write(batch)
         guard case .documents(let found) = journal.answer(.search("the", countMax: 3)) else { return }
         #expect(found.count == 3 && found.allSatisfy { $0.title != "the" })
@@ -237,7 +239,9 @@ struct SQLiteJournalTests {
             return page.map { message($0) }
         }
         #expect(seen == written)
-        guard case .messages(let rows) = journal.answer(.messages(channel: .zero, before: HybridTime(.max), countMax: 999)),
+        guard
+            case .messages(let rows) = journal.answer(
+                .messages(channel: .zero, before: HybridTime(.max), countMax: 999)),
             case .documents(let found) = journal.answer(.search("stray", countMax: 9))
         else { return }
         #expect(rows.count == 250 && found.isEmpty)

@@ -13,7 +13,7 @@ import struct NIOCore.ByteBuffer
 /// |---|---|
 /// | first | `{"format":"tutti-export-1","community":"BASE64"}` |
 /// | an entry | `{"envelope":"BASE64","salt":"BASE64","body":"BASE64","seen":N}`; without salt and body when they were dropped |
-/// | a fault proof | `{"proof":["BASE64","BASE64"]}`: two envelopes, the lower entry id first |
+/// | a fault proof | `{"proof":["BASE64","BASE64"]}`: two envelopes, the lower sequence first, then the lower entry id |
 /// | last | `{"entries":N,"proofs":N,"digest":"BASE64"}` |
 ///
 /// No blanks; fields in this order; base64 with padding; each line ends with one line feed. Entries are ordered by device
@@ -53,6 +53,8 @@ enum ExportLine {
 package struct JournalExportReport: Hashable, Sendable {
     package var entries = 0
     package var proofs = 0
+
+    package init() {}
 }
 
 extension SQLiteJournal {

@@ -175,7 +175,8 @@ private struct ExportReader {
         while true {
             if let end = buffer.dropFirst(searched).firstIndex(of: 0x0A) {
                 let line = buffer[...end]
-                guard line.count <= JournalImport.lineBytesMax, let text = String(validating: line, as: UTF8.self) else {
+                guard line.count <= JournalImport.lineBytesMax, let text = String(validating: line, as: UTF8.self)
+                else {
                     throw JournalImportError(line: lines + 1, reason: "a line that is too long or no text")
                 }
                 buffer = buffer[(end + 1)...]

@@ -178,8 +178,10 @@ package enum JournalRepair {
             try db.inTransaction(.immediate) {
                 let transaction = JournalTransaction(db: db)
                 try PageSalvage(path: aside).forEachEntry { entry, arrival in
-                    let isFree = try Row.fetchOne(
-                        db.cachedStatement(sql: "SELECT 1 FROM entries WHERE arrival = ?"), arguments: [arrival]) == nil
+                    let isFree =
+                        try Row.fetchOne(
+                            db.cachedStatement(sql: "SELECT 1 FROM entries WHERE arrival = ?"), arguments: [arrival])
+                        == nil
                     try transaction.insert(entry, arrival: isFree ? arrival : nil)
                 }
                 try transaction.apply(facts)
@@ -198,7 +200,9 @@ package enum JournalRepair {
         var batch = JournalBatch()
         var configuration = Configuration()
         configuration.readonly = true
-        let queue = try? DatabaseQueue(path: aside, configuration: configuration)
+        // Beside an empty file SQLite would throw the log away.
+        let isEmpty = (try? SQLiteJournal.size(of: aside)) ?? 0 == 0
+        let queue = isEmpty ? nil : try? DatabaseQueue(path: aside, configuration: configuration)
         func take<Value>(_ name: String, _ read: (JournalReads) throws -> Value) -> Value? {
             let value = try? queue?.read { db in try read(JournalReads(db: db)) }
             if value == nil { report.lost.append(name) }

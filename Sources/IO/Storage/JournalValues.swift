@@ -110,7 +110,8 @@ enum Mark {
     }
 
     static func of(_ proof: FaultProof) -> Int64 {
-        digest(proof.first.id.bytes.bytes + proof.first.signature + proof.second.id.bytes.bytes + proof.second.signature)
+        digest(
+            proof.first.id.bytes.bytes + proof.first.signature + proof.second.id.bytes.bytes + proof.second.signature)
     }
 
     static func of(_ receipt: ReceiptRecord) -> Int64 {

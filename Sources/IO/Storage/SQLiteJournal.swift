@@ -79,7 +79,7 @@ package final class SQLiteJournal: Sendable {
         return pool
     }
 
-    private static func size(of path: String) throws -> UInt64 {
+    static func size(of path: String) throws -> UInt64 {
         guard FileManager.default.fileExists(atPath: path) else { return 0 }
         return try FileManager.default.attributesOfItem(atPath: path)[.size] as? UInt64 ?? 0
     }

@@ -119,7 +119,9 @@ package struct MemoryJournal: Sendable {
     private mutating func isWhole(_ record: Pending, _ now: Instant) -> Bool {
         let (bytes, _) = disk.read(log, at: record.offset, count: 8 * record.wordsCount, now: now)
         return bytes.count == 8 * record.wordsCount
-            && bytes.indices.allSatisfy { bytes[$0] == UInt8(truncatingIfNeeded: record.number >> UInt64(56 - $0 % 8 * 8)) }
+            && bytes.indices.allSatisfy {
+                bytes[$0] == UInt8(truncatingIfNeeded: record.number >> UInt64(56 - $0 % 8 * 8))
+            }
     }
 
     private mutating func advance(to now: Instant) {

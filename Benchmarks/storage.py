@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage row: what the journal's file can do on this machine's disk, without a network. Compared with nothing else."""
+import json, os, shutil, subprocess, sys, tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Tests", "Interop"))
+import rig
+
+ENTRIES, DOCUMENTS = 1_000_000, 100_000
+
+
+def measure(journal, runs, folder):
+    """`folder` must be on the disk that counts: in memory a flush costs nothing."""
+    def call(*arguments):
+        out = subprocess.run([journal, *map(str, arguments)], capture_output=True, text=True, check=True)
+        return json.loads(out.stdout.splitlines()[-1])
+
+    def medians(rows):
+        return {key: rig.median([row[key] for row in rows]) if isinstance(value, (int, float)) else value
+                for key, value in rows[0].items()}
+
+    place = tempfile.mkdtemp(prefix="storage-", dir=folder)
+    try:
+        appends = [call("append", os.path.join(place, "append-%d" % run)) for run in range(runs)]
+        replica = os.path.join(place, "replica")
+        filled = call("fill", replica, "--count", ENTRIES, "--documents", DOCUMENTS)
+        return {"append": medians(appends), "fill": filled, "open": medians([call("open", replica) for _ in range(runs)])}
+    finally:
+        shutil.rmtree(place)
+
+
+def lines(row):
+    """(figure, value, goal, met)"""
+    append, opened = row["append"], row["open"]
+    return [
+        ("durable appends, group commit, entries/s", append["appends_per_s"], "≥ 5,000", append["appends_per_s"] >= 5000),
+        ("… one alone until acknowledged, p99, ms", append["single_p99_ms"], "≤ 15", append["single_p99_ms"] <= 15),
+        ("replica of 1M entries: open, s", opened["open_s"], "≤ 1", opened["open_s"] <= 1),
+        ("… Private_Dirty after 2,000 searches, MiB", opened["private_dirty_MiB"], "≤ 150", opened["private_dirty_MiB"] <= 150),
+        ("… search of 100,000 documents, p95, ms", opened["search_p95_ms"], "≤ 50", opened["search_p95_ms"] <= 50),
+        ("… slowest search, ms", opened["search_max_ms"], "≤ 200", opened["search_max_ms"] <= 200),
+        ("… filled with, entries/s", row["fill"]["entries_per_s"], "", None),
+    ]
