@@ -121,6 +121,11 @@ package struct LeaveBody: Hashable, Sendable {
 package struct RoleGrantBody: Hashable, Sendable {
     package var member: MemberID
     package var role: Role
+
+    package init(member: MemberID, role: Role) {
+        self.member = member
+        self.role = role
+    }
 }
 
 package struct RoleRemovalBody: Hashable, Sendable {
@@ -129,6 +134,13 @@ package struct RoleRemovalBody: Hashable, Sendable {
     /// A device of the member that isn't named counts for nothing of this role.
     package var cuts: [FeedCut]
     package var reason: String
+
+    package init(member: MemberID, role: Role, cuts: [FeedCut], reason: String) {
+        self.member = member
+        self.role = role
+        self.cuts = cuts
+        self.reason = reason
+    }
 }
 
 package struct MemberRemovalBody: Hashable, Sendable {
@@ -136,6 +148,12 @@ package struct MemberRemovalBody: Hashable, Sendable {
     /// A device of the member that isn't named counts for nothing.
     package var cuts: [FeedCut]
     package var reason: String
+
+    package init(member: MemberID, cuts: [FeedCut], reason: String) {
+        self.member = member
+        self.cuts = cuts
+        self.reason = reason
+    }
 }
 
 package struct ProposalBody: Hashable, Sendable {

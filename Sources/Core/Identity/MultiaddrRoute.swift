@@ -80,6 +80,7 @@ extension Multiaddr {
     package var ipGroup: IPAddress.Group? { ipAddress?.networkGroup }
 
     package var isLoopback: Bool { ipAddress?.isLoopback ?? false }
+    package var isUnspecified: Bool { ipAddress?.isUnspecified ?? false }
     /// In a local network (private or link-local).
     package var isPrivate: Bool { ipAddress.map { $0.isPrivate || $0.isLinkLocal } ?? false }
     package var isGlobal: Bool { ipAddress?.isGlobal ?? false }

@@ -28,6 +28,7 @@ struct JournalReads {
             return .entries(try ids.compactMap { id in try entry(id)?.stored })
         case .messages(let channel, let before, let countMax):
             return .messages(try messages(channel, before: before, countMax: countMax))
+        case .messageRows(let ids): return .messages(try ids.compactMap { try message($0) })
         case .search(let text, let countMax):
             return .documents(try search(text, countMax: countMax))
         case .expired(let retention, let before, let countMax):
@@ -187,26 +188,36 @@ struct JournalReads {
 
     // MARK: Views
 
+    private static let messages = """
+        SELECT messages.id, channel.bytes, author.bytes, device.bytes, sequence, time, text, edited, version, hidden
+        FROM messages
+        JOIN names AS channel ON channel.number = messages.channel
+        JOIN names AS author ON author.number = messages.author
+        JOIN names AS device ON device.number = messages.device
+        """
+
     private func messages(_ channel: Bytes32, before: HybridTime, countMax: Int) throws -> [MessageRow] {
         let rows = try rows(
             """
-            SELECT messages.id, author.bytes, device.bytes, sequence, time, text, edited, hidden FROM messages
-            JOIN names AS author ON author.number = messages.author
-            JOIN names AS device ON device.number = messages.device
-            WHERE channel = (SELECT number FROM names WHERE bytes = ?) AND time < ?
+            \(Self.messages) WHERE messages.channel = (SELECT number FROM names WHERE bytes = ?) AND time < ?
             ORDER BY time DESC, messages.id DESC LIMIT ?
             """,
             [channel.data, before.stored, countMax])
         var messages: [MessageRow] = []
-        while let row = try rows.next() {
-            messages.append(
-                try MessageRow(
-                    id: EntryID(row.bytes32(0)), channel: channel, author: MemberID(row.bytes32(1)),
-                    device: DeviceID(row.bytes32(2)), sequence: sequence(row, 3),
-                    time: HybridTime(stored: row.integer(4)), text: row.text(5), isEdited: row.integer(6) != 0,
-                    hiddenReason: row.optionalText(7)))
-        }
+        while let row = try rows.next() { messages.append(try message(row)) }
         return messages
+    }
+
+    private func message(_ id: EntryID) throws -> MessageRow? {
+        try rows("\(Self.messages) WHERE messages.id = ?", [id.bytes.data]).next().map(message)
+    }
+
+    private func message(_ row: Row) throws -> MessageRow {
+        try MessageRow(
+            id: EntryID(row.bytes32(0)), channel: row.bytes32(1), author: MemberID(row.bytes32(2)),
+            device: DeviceID(row.bytes32(3)), sequence: sequence(row, 4), time: HybridTime(stored: row.integer(5)),
+            text: row.text(6), isEdited: row.integer(7) != 0, version: HybridTime(stored: row.integer(8)),
+            hiddenReason: row.optionalText(9))
     }
 
     /// By bm25, a word in the title counting for five in the text, among the newest ``rankedMax`` matches.

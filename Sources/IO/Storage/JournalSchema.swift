@@ -69,6 +69,7 @@ enum JournalSchema {
             sequence INTEGER NOT NULL,
             time INTEGER NOT NULL,
             edited INTEGER NOT NULL,
+            version INTEGER NOT NULL,
             hidden TEXT,
             text TEXT NOT NULL
         );

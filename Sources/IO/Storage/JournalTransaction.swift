@@ -119,16 +119,16 @@ struct JournalTransaction {
     private func put(_ message: MessageRow) throws {
         try run(
             """
-            INSERT INTO messages (id, channel, author, device, sequence, time, edited, hidden, text)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO messages (id, channel, author, device, sequence, time, edited, version, hidden, text)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET channel = excluded.channel, author = excluded.author,
             device = excluded.device, sequence = excluded.sequence, time = excluded.time, edited = excluded.edited,
-            hidden = excluded.hidden, text = excluded.text
+            version = excluded.version, hidden = excluded.hidden, text = excluded.text
             """,
             [
                 message.id.bytes.data, number(of: message.channel), number(of: message.author.bytes),
                 number(of: message.device.bytes), Int64(message.sequence.value), message.time.stored,
-                message.isEdited ? 1 : 0, message.hiddenReason, message.text,
+                message.isEdited ? 1 : 0, message.version.stored, message.hiddenReason, message.text,
             ])
     }
 

@@ -142,6 +142,7 @@ struct MemoryTables: Sendable {
                     : page(held, countMax, bytesMax).map { entries[$0] })
         case .entries(let ids):
             return .entries(ids.compactMap { id in byID[id].map { entries[$0] } })
+        case .messageRows(let ids): return .messages(ids.compactMap { messages[$0] })
         case .messages(let channel, let before, let countMax):
             let shown = messages.values.filter { $0.channel == channel && $0.time < before }
             return .messages(Array(shown.sorted { ($0.time, $0.id) > ($1.time, $1.id) }.prefix(countMax)))

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import TuttiIdentity
 package import TuttiNodeCore
 
 /// How the layer above, which has the disk, speaks with the replica of the node's community.
@@ -7,6 +8,11 @@ extension Node {
     package func replicaCommands() async throws(NodeError) -> @Sendable (JournalCommand) -> Void {
         let driver = try await started(.start, peer: nil, deadline: nil).driver
         return { driver.submit(.journal($0)) }
+    }
+
+    /// Where the peer can be dialled, as far as is known here.
+    package func knownAddresses(of peer: PeerID) async throws(NodeError) -> [Multiaddr] {
+        await (try await started(.dial, peer: peer, deadline: nil)).driver.addresses(of: peer)
     }
 
     /// Looks at the replica between two turns of the node; nil: there is none. Keep `body` short: the node waits for it.

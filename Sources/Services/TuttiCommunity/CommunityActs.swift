@@ -77,7 +77,7 @@ extension CommunityNode {
         var points = Array((outside.isEmpty ? own : outside).prefix(2))
         for peer in try await read({ $0.connectedPeers }) where points.count < Self.linkEntryPointsMax {
             if let address = try await node.knownAddresses(of: peer).first(where: { !$0.isLoopback || outside.isEmpty }) {
-                points.append(address.component(.p2p) == nil ? address.appending(.p2p(peer)) : address)
+                points.append(address.peerID == nil ? address.appending(.p2p(peer)) : address)
             }
         }
         return points

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-public import Foundation
-public import Tutti
+import Foundation
+import Tutti
 
 /// How a command reaches a community: by the node that runs in its data folder, or, when none does, by one that is
 /// started for as long as the answer takes.

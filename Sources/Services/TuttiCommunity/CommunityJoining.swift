@@ -17,7 +17,7 @@ extension CommunityNode {
         let identity = try newIdentity()
         var keys = KeySource.system
         let nonce = keys.nextBytes32()
-        let (community, draft) = try refusing {
+        let (community, draft) = try refusing { () throws(CommunityRefusal) in
             try CommunityCore.founding(
                 charter: .standard(name: name, founder: identity.member.member), nonce: nonce, nickname: nickname,
                 memberKey: identity.member, device: identity.device.device)
@@ -45,7 +45,7 @@ extension CommunityNode {
         settings.entryPoints = link.entryPoints
         try await host.write(settings.batch)
         try await start(link.community, device: identity.device, settings)
-        let draft = try refusing {
+        let draft = try refusing { () throws(CommunityRefusal) in
             try CommunityCore.join(
                 link, nickname: nickname, memberKey: identity.member, device: identity.device.device)
         }
