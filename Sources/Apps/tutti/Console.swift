@@ -12,6 +12,9 @@ enum Console {
         try? FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     }
 
+    /// What is typed or piped in, until its end.
+    static var lines: AsyncLineSequence<FileHandle.AsyncBytes> { FileHandle.standardInput.bytes.lines }
+
     static func note(_ line: String) {
         try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
     }
@@ -25,6 +28,12 @@ enum Console {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    /// As the node sees it, which may run elsewhere.
+    static func path(_ typed: String) -> String {
+        let expanded = NSString(string: typed).expandingTildeInPath
+        return expanded.hasPrefix("/") ? expanded : FileManager.default.currentDirectoryPath + "/" + expanded
     }
 
     static func logger(_ level: Logger.Level) -> Logger {

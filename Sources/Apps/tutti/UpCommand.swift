@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import Tutti
+import TuttiCommunityNode
 
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,24 +60,22 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         let logger = Console.logger(Logger.Level(rawValue: logLevel) ?? .notice)
-        let folder = DataFolder(path: data.folder)
-        try folder.create()
-        var configuration = NodeConfiguration()
-        configuration.key = .file(folder.keyPath, passphrase: try data.passphrase())
+        var community = CommunityNodeConfiguration(folder: data.folder)
+        community.passphrase = try data.passphrase()
+        var configuration = community.node
         configuration.listen = listen.isEmpty ? NodeConfiguration.anyInterface() : listen
         configuration.bootstrap = bootstrap
         configuration.multicastDNS = mdns
-        configuration.peerFile = folder.peersPath
         configuration.logger = logger
         configuration.limits = NodeConfiguration.Limits(rawValue: limits) ?? .internet
         if configuration.limits == .lab { Console.note("limits profile: lab") }
         configuration.dht = DHTSettings(mode: DHTSettings.Mode(rawValue: dht) ?? .automatic)
-        configuration.gossip = GossipSettings()
-        configuration.mesh = MeshSettings()
-        let node = try Node(configuration: configuration)
+        community.node = configuration
+        let communityNode = try CommunityNode(configuration: community)
+        let node = communityNode.node
         let services = ServiceGroup(
             configuration: .init(
-                services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: [.init(service: communityNode)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // When the node can't start, the other task says why.

@@ -132,6 +132,9 @@ package struct JournalCore: Sendable {
 
     package mutating func nextEffect() -> JournalEffect? { holdings.nextEffect() }
 
+    /// Settings that belong to the folder in which a device writes, and not to a copy of it.
+    package static let deviceSettings = [JournalHoldings.endedSetting]
+
     package var stats: JournalStats { holdings.stats }
     package var community: CommunityID { holdings.community }
     /// All feeds, ordered by device.

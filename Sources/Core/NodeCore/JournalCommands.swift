@@ -46,7 +46,6 @@ package enum JournalCommand: Sendable {
     case start(JournalStart)
     case stop
     case clockRead(milliseconds: UInt64)
-    case deviceStarted(KeyPair)
     /// Entries of this device, all or none; `.appended` or `.appendFailed` follows.
     case append(RequestID, [EntryDraft])
     /// Entries from a file that the owner of the node brings.

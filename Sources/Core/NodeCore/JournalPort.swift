@@ -129,11 +129,16 @@ package struct JournalPort: Sendable {
         switch command {
         case .start, .stop: break
         case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
-        case .deviceStarted(let key): journal.handle(.deviceStarted(key), at: now)
         case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
         case .importEntries(let request, let entries):
             receive(entries, from: JournalSource(peer: PeerTable.own, door: .file), for: .file(request), at: now)
-        case .introduce(let entry): join = entry
+        case .introduce(let entry):
+            join = entry
+            // Whoever has refused us may think otherwise now.
+            for peer in ready.sorted() {
+                disconnected(peer, at: now, &context)
+                if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
+            }
         case .syncNow: sync.handle(.syncRequested, at: now)
         case .persisted(let id): journal.handle(.persisted(id), at: now)
         case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiBase
 import TuttiCommunity
 import TuttiJournal
 

@@ -46,13 +46,9 @@ extension CommunityNode {
         let device = try replaceDeviceKey()
         settings.member = member.member
         try await host.write(settings.batch)
-        let draft = try await read { port in Result { try port.community.deviceCertificate(of: device.device, by: member) } }
-        let tell = try await node.replicaCommands()
-        tell(.deviceStarted(device))
-        let entries = try await append([try refusing { () throws(CommunityRefusal) in
-            do { return try draft.get() } catch let refusal as CommunityRefusal { throw refusal } catch { throw .notFounded }
-        }])
-        tell(.introduce(entries.first))
+        try await start(community, device: device, settings)
+        let entries = try await act { port, device in try [port.community.deviceCertificate(of: device, by: member)] }
+        try await node.replicaCommands()(.introduce(entries.first))
         return try await status()
     }
 

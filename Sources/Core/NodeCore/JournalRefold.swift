@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+package import TuttiJournal
+
+/// Makes a journal's rows anew from all of its entries, page by page in the order of their arrival.
+package struct JournalRefold {
+    private var fold: ReplicaFold?
+    private var rows: [EntryID: MessageRow] = [:]
+
+    package init() {}
+
+    package mutating func rows(_ entries: [StoredEntry]) -> [JournalRow] {
+        guard let first = entries.first else { return [] }
+        // A conversation's two sides don't matter here: who reads it holds its keys.
+        var fold = fold ?? ReplicaFold(community: first.entry.header.community, member: MemberID(.zero))
+        let (_, needed) = fold.begin(entries)
+        let made = fold.finish(existing: needed.compactMap { rows[$0] })
+        for row in made {
+            switch row {
+            case .message(let message): rows[message.id] = message
+            case .removed(let id): rows[id] = nil
+            case .document: break
+            }
+        }
+        self.fold = fold
+        return made
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Tutti
+import TuttiBase
+import TuttiCommunity
+import TuttiJournal
+import TuttiNodeCore
+import TuttiStorage
+
+/// What is done with a data folder while no node runs in it.
+public enum CommunityFiles {
+    /// The journal of a backup, in a folder that has none. The folder starts a new device: `tutti device recover`.
+    public static func restore(_ backup: String, to path: String) throws {
+        let folder = DataFolder(path: path)
+        try folder.create()
+        let lock = try FolderLock(folder: path)
+        defer { _ = lock }
+        do {
+            try JournalRestore.run(from: backup, to: folder.journalPath, forgetting: JournalCore.deviceSettings)
+        } catch {
+            throw CommunityError(storage: error)
+        }
+    }
+
+    /// - Returns: what was found and done, in lines.
+    public static func repair(_ path: String) throws -> [String] {
+        let folder = DataFolder(path: path)
+        let lock = try FolderLock(folder: path)
+        defer { _ = lock }
+        var folding = JournalRefold()
+        do {
+            let report = try JournalRepair.run(path: folder.journalPath) { folding.rows($0) }
+            var lines = ["\(report.entries) entries"]
+            if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }
+            lines += report.lost.map { "lost: \($0)" }
+            return lines
+        } catch {
+            throw CommunityError(storage: error)
+        }
+    }
+}
