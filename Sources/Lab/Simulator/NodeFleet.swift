@@ -30,6 +30,7 @@ package struct NodeFleet: ~Copyable {
         package let host: VirtualHost
         /// Where others dial it.
         package let address: Multiaddr
+        let listening: [Multiaddr]
         let configuration: NodeCoreConfiguration
         /// What the embedder answers to, and what the node does.
         let handled: [ProtocolID]
@@ -87,6 +88,11 @@ package struct NodeFleet: ~Copyable {
     package private(set) var events: UInt64 = 0
     /// What the cores beside PeersCore told their embedders.
     package private(set) var results: [(at: Instant, node: Int, effect: NodeCore.Effect)] = []
+    /// What PeersCore wanted, where somebody reads it.
+    package var keepsLog = false
+    package private(set) var log: [(at: Instant, node: Int, effect: PeersEffect)] = []
+    /// Published messages are judged by their signatures; off: the embedder accepts whatever comes.
+    package var checksSignatures = false
     private var queue = EventQueue<Happening>()
     private var time: UInt64 = 0
     private var draws: DrawStream
@@ -125,9 +131,10 @@ package struct NodeFleet: ~Copyable {
     package var wireStats: WireStats { links.stats }
 
     /// Adds a node; it listens at `/ip4/10.HIGH.LOW.1/tcp/4001`, unless it is told where it is.
+    /// - Parameter listening: where it believes to listen, if not there.
     package mutating func add(
         _ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab, host: VirtualHost? = nil,
-        configure: (inout NodeCoreConfiguration) -> Void = { _ in }
+        listening: [Multiaddr]? = nil, configure: (inout NodeCoreConfiguration) -> Void = { _ in }
     ) {
         let place = members.count
         let host = host ?? .site(place)
@@ -137,7 +144,8 @@ package struct NodeFleet: ~Copyable {
         let core = NodeCore(configuration: configuration, seed: seed &+ UInt64(place), at: now)
         members.append(
             Member(
-                core: core, key: key, host: host, address: host.dialled.multiaddr, configuration: configuration,
+                core: core, key: key, host: host, address: host.dialled.multiaddr,
+                listening: listening ?? [host.listening.multiaddr], configuration: configuration,
                 handled: protocols, protocols: Set(protocols + core.protocols.map(\.name)),
                 nat: host.nat.map(VirtualNAT.init)))
         nodeAt[host.outside] = place
@@ -146,7 +154,7 @@ package struct NodeFleet: ~Copyable {
     }
 
     private mutating func begin(_ node: Int) {
-        give(node, .peers(.listening([members[node].host.listening.multiaddr])))
+        give(node, .peers(.listening(members[node].listening)))
         give(node, .peers(.protocolsChanged(members[node].protocols.sorted())))
     }
 
@@ -286,10 +294,13 @@ package struct NodeFleet: ~Copyable {
     private mutating func settle(_ node: Int) {
         while let effect = members[node].core.nextEffect() {
             switch effect {
-            case .peers(let effect): perform(node, effect)
+            case .peers(let effect):
+                if keepsLog { log.append((now, node, effect)) }
+                perform(node, effect)
             case .gossip(.validate(let request, let messages, _)):
-                // The embedder accepts whatever comes.
-                let verdicts = messages.map { _ in GossipVerdict.accept }
+                let verdicts = messages.map { message in
+                    !checksSignatures || GossipSignature.isValid(message) ? GossipVerdict.accept : .reject
+                }
                 members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
             case .membership(.match(let search, let question)):
                 members[node].core.handle(.membership(.matched(search: search, question)), at: now)
