@@ -70,7 +70,8 @@ struct NodeFleetTests {
         #expect(fleet.members[0].core.peers.connectionCount == 0)
         #expect(fleet.members[1].core.peers.connectionCount == 0)
         #expect(fleet.wireStats.endsDamaged > 0)
-        #expect(fleet.wireStats.endsUnaware == 0)
+        #expect(fleet.wireStats.toldAfterDamage == 0)
+        #expect(fleet.wireStats.endsWaiting == 0)
 
         fleet.wireFaults = WireFaults()
         fleet.dial(0, 1, request: 2)
@@ -82,7 +83,7 @@ struct NodeFleetTests {
         #expect(Self.joined(fleet, 0, 1) == 0)
         #expect(Self.joined(fleet, 1, 0) == 0)
         #expect(fleet.wireStats.endsByViolation > 0)
-        #expect(fleet.wireStats.endsUnaware == 0)
+        #expect(fleet.wireStats.endsWaiting == 0)
     }
 
     @Test("Missing bytes end the connection as well")
@@ -94,7 +95,8 @@ struct NodeFleetTests {
         fleet.run(until: fleet.now + .seconds(200))
         #expect(Self.joined(fleet, 0, 1) == 0)
         #expect(fleet.wireStats.endsDamaged > 0)
-        #expect(fleet.wireStats.endsUnaware == 0)
+        #expect(fleet.wireStats.toldAfterDamage == 0)
+        #expect(fleet.wireStats.endsWaiting == 0)
     }
 
     @Test("A loss delays what comes and changes nothing of it; a narrow uplink delays it as well")

@@ -30,8 +30,11 @@ package struct WireStats: Hashable, Sendable {
     package var endsByTimeout = 0
     package var endsOtherwise = 0
 
-    /// Ends that read damaged bytes and go on as if nothing had happened.
-    package var endsUnaware: Int { endsDamaged - endsByViolation - endsByTimeout - endsOtherwise }
+    /// What such ends told their nodes after the first damaged byte, beside that they end.
+    package var toldAfterDamage = 0
+
+    /// Ends that read damaged bytes and have not ended. A length that was damaged makes one wait for the rest of its record.
+    package var endsWaiting: Int { endsDamaged - endsByViolation - endsByTimeout - endsOtherwise }
 }
 
 /// Sockets of `NodeFleet` at byte level: two connections and a pipe each way between them.
@@ -72,6 +75,8 @@ struct ByteLinks: ~Copyable {
         var incomingBytes = 0
         var lastArrival: UInt64 = 0
         var isSenderBlocked = false
+        /// The bytes before the next ones are missing.
+        var isCut = false
         var hasReadDamage = false
         var armed = UInt64.max
         var isTouched = false
@@ -246,7 +251,7 @@ struct ByteLinks: ~Copyable {
             guard let connection = links[index].ends[side].connection else { continue }
             pump(connection, index, side, at: time)
             let node = links[index].ends[side].node
-            for input in connection.takeTold() { told.append((node, input)) }
+            tell(connection, index, side)
             if let reason = connection.end {
                 if links[index].ends[side].hasReadDamage { count(reason) }
                 leave(index, side, at: time, failure: nil)
@@ -290,6 +295,13 @@ struct ByteLinks: ~Copyable {
         scheduled.append((arrival, other.node, .ended(index, side: 1 - side, failure: failure)))
     }
 
+    private mutating func tell(_ connection: VirtualConnection, _ index: Int, _ side: Int) {
+        for input in connection.takeTold() {
+            if links[index].ends[side].hasReadDamage, input.isTrusted { stats.toldAfterDamage += 1 }
+            told.append((links[index].ends[side].node, input))
+        }
+    }
+
     private mutating func count(_ reason: CloseReason) {
         switch reason {
         case .violation: stats.endsByViolation += 1
@@ -301,17 +313,27 @@ struct ByteLinks: ~Copyable {
     // MARK: Pipes
 
     private mutating func read(_ index: Int, _ side: Int, at time: UInt64) {
-        guard let connection = links[index].ends[side].connection else { return }
-        var bytes = ByteBuffer()
-        while let next = links[index].ends[side].incoming.first, next.at <= time {
-            links[index].ends[side].incoming.removeFirst()
-            if next.isDamaged, !links[index].ends[side].hasReadDamage {
-                links[index].ends[side].hasReadDamage = true
-                stats.endsDamaged += 1
+        while let connection = links[index].ends[side].connection, connection.end == nil {
+            var bytes = ByteBuffer()
+            while let next = links[index].ends[side].incoming.first, next.at <= time {
+                if next.isDamaged, !links[index].ends[side].hasReadDamage {
+                    // What came whole is told before.
+                    if bytes.readableBytes > 0 { break }
+                    tell(connection, index, side)
+                    links[index].ends[side].hasReadDamage = true
+                    stats.endsDamaged += 1
+                }
+                links[index].ends[side].incoming.removeFirst()
+                bytes.writeImmutableBuffer(next.bytes)
             }
-            bytes.writeImmutableBuffer(next.bytes)
+            guard bytes.readableBytes > 0 else { return }
+            receive(bytes, connection, index, side, at: time)
         }
-        guard bytes.readableBytes > 0 else { return }
+    }
+
+    private mutating func receive(
+        _ bytes: ByteBuffer, _ connection: VirtualConnection, _ index: Int, _ side: Int, at time: UInt64
+    ) {
         links[index].ends[side].incomingBytes -= bytes.readableBytes
         if links[index].ends[side].isSenderBlocked {
             links[index].ends[side].isSenderBlocked = false
@@ -319,9 +341,8 @@ struct ByteLinks: ~Copyable {
             scheduled.append((at, sender, .writable(index, side: 1 - side)))
         }
         // Ciphertext ends in its tag, which is another if any byte before it is.
-        let tail = min(8, bytes.readableBytes)
         digest.mix(UInt64(bytes.readableBytes))
-        for byte in bytes.readableBytesView.suffix(tail) { digest.mix(UInt64(byte)) }
+        for byte in bytes.readableBytesView.suffix(8) { digest.mix(UInt64(byte)) }
         connection.receive(bytes, at: Instant(nanoseconds: Int64(time)))
         touch(index, side)
     }
@@ -354,13 +375,14 @@ struct ByteLinks: ~Copyable {
             stats.bytes += UInt64(segment.readableBytes)
             let sent = leaveUplink(sender, segment.readableBytes, at: time)
             let arrival = max(sent &+ links[index].plan.latency &+ lossDelay(), links[index].ends[1 - side].lastArrival)
-            let isDamaged = damaged(&segment)
             if arrival > links[index].ends[1 - side].lastArrival {
                 scheduled.append((arrival, receiver, .arrived(index, side: 1 - side)))
             }
             links[index].ends[1 - side].lastArrival = arrival
-            links[index].ends[1 - side].incomingBytes += segment.readableBytes
-            links[index].ends[1 - side].incoming.append((arrival, segment, isDamaged))
+            for (part, isDamaged) in parts(of: segment, index, 1 - side) where part.readableBytes > 0 {
+                links[index].ends[1 - side].incomingBytes += part.readableBytes
+                links[index].ends[1 - side].incoming.append((arrival, part, isDamaged))
+            }
         }
     }
 
@@ -377,25 +399,35 @@ struct ByteLinks: ~Copyable {
         return delay
     }
 
-    private mutating func damaged(_ segment: inout ByteBuffer) -> Bool {
-        var isDamaged = false
-        if damage.happens(faults.flips) {
-            isDamaged = true
-            let place = segment.readerIndex + Int(damage.below(UInt64(segment.readableBytes)))
-            let byte: UInt8 = segment.getInteger(at: place) ?? 0
-            segment.setInteger(byte ^ 1 << UInt8(damage.below(8)), at: place)
+    /// A segment as it arrives: what is whole, and what is not or comes after bytes that are missing.
+    private mutating func parts(
+        of segment: ByteBuffer, _ index: Int, _ side: Int
+    ) -> [(bytes: ByteBuffer, isDamaged: Bool)] {
+        let isDamaged = links[index].ends[side].isCut
+        links[index].ends[side].isCut = false
+        let (isFlipped, isCut) = (damage.happens(faults.flips), damage.happens(faults.cuts))
+        guard isFlipped || isCut else { return [(segment, isDamaged)] }
+        stats.damaged += 1
+        let view = segment.readableBytesView
+        let place = Int(damage.below(UInt64(view.count)))
+        var (whole, rest) = (ByteBuffer(), ByteBuffer())
+        whole.writeBytes(view.prefix(place))
+        rest.writeBytes(view.dropFirst(isCut ? place + 1 + Int(damage.below(UInt64(view.count - place))) : place))
+        if isCut, rest.readableBytes == 0 { links[index].ends[side].isCut = true }
+        if isFlipped, let byte = rest.getInteger(at: rest.readerIndex, as: UInt8.self) {
+            rest.setInteger(byte ^ 1 << UInt8(damage.below(8)), at: rest.readerIndex)
         }
-        if segment.readableBytes > 1, damage.happens(faults.cuts) {
-            isDamaged = true
-            let start = 1 + Int(damage.below(UInt64(segment.readableBytes - 1)))
-            let count = 1 + Int(damage.below(UInt64(segment.readableBytes - start)))
-            var rest = ByteBuffer()
-            rest.writeBytes(segment.readableBytesView.prefix(start))
-            rest.writeBytes(segment.readableBytesView.dropFirst(start + count))
-            segment = rest
+        return [(whole, isDamaged), (rest, true)]
+    }
+}
+
+extension PeersInput {
+    /// What a node takes for the word of its peer.
+    fileprivate var isTrusted: Bool {
+        switch self {
+        case .established, .streamOpened, .message, .streamEnded: true
+        default: false
         }
-        if isDamaged { stats.damaged += 1 }
-        return isDamaged
     }
 }
 

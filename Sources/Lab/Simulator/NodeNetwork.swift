@@ -141,6 +141,17 @@ struct NodeNetwork: ~Copyable {
         return Double(done) / Double(max(1, due))
     }
 
+    var deliveryPlot: ScenarioResult.Plot {
+        ScenarioResult.Plot(
+            title: "Delivery of each message", horizontal: "published at, s", vertical: "share of all others",
+            points: published.indices.map {
+                (
+                    (published[$0].start - Instant.zero).secondsForDisplay,
+                    Double(deliveries[$0]) / Double(max(1, published[$0].others))
+                )
+            })
+    }
+
     /// Nodes that live and have this.
     func share(_ has: (NodeCore) -> Bool) -> Double {
         var (good, all) = (0, 0)
@@ -205,6 +216,7 @@ extension NodeScenarios {
         result.simulatedSeconds = (lab.fleet.now - Instant.zero).secondsForDisplay
         result.model.append(network.summary)
         result.add(latency: lab.latency, of: "deliveries")
+        result.plots.append(lab.deliveryPlot)
         result.check("nodes with neighbours", neighbours, expected: 1, tolerance: 0)
         result.check("nodes that know ten others for the table", tables, expected: 1, tolerance: 0)
         result.check("delivered", lab.deliveredShare(from: 0, to: before), expected: 1, tolerance: 0)
