@@ -82,6 +82,15 @@ struct ScenarioTests {
         #expect(!result.holds)
     }
 
+    @Test("A planted fault is seen: connections that believe what came over a bad line")
+    func damageBelieved() throws {
+        let values: KeyValuePairs = [
+            "nodes": "5", "messages": "2", "lookups": "2", "damage": "10", "flips": "20000", "noticed": "0",
+        ]
+        let failed = try Self.run("bytes", values).checks.filter { !$0.holds }.map(\.name)
+        #expect(failed == ["of them ended (others wait for the rest of a record)", "believed after damage"])
+    }
+
     @Test("A planted fault is seen: servers that dial back from the port that was dialled find holes, not reachability")
     func dialBackFromListeningPort() throws {
         let result = try Self.run("nat", ["hosts": "1", "reuse": "1"])

@@ -14,6 +14,8 @@ package struct WireFaults: Hashable, Sendable {
     package var flips: UInt32 = 0
     /// Some bytes are missing.
     package var cuts: UInt32 = 0
+    /// Off: what was damaged is whole again when it is read, as for one that checks nothing.
+    package var areNoticeable = true
 
     package init() {}
 }
@@ -408,6 +410,7 @@ struct ByteLinks: ~Copyable {
         let (isFlipped, isCut) = (damage.happens(faults.flips), damage.happens(faults.cuts))
         guard isFlipped || isCut else { return [(segment, isDamaged)] }
         stats.damaged += 1
+        guard faults.areNoticeable else { return [(segment, true)] }
         let view = segment.readableBytesView
         let place = Int(damage.below(UInt64(view.count)))
         var (whole, rest) = (ByteBuffer(), ByteBuffer())

@@ -16,6 +16,7 @@ extension NodeScenarios {
             ScenarioParameter("flips", 2_000, 0...1_000_000, "segments of a million in which a bit is turned over"),
             ScenarioParameter("cuts", 1_000, 0...1_000_000, "segments of a million that lose some bytes"),
             ScenarioParameter("damage", 30, 0...10_000, "seconds for which lines damage what they carry"),
+            ScenarioParameter("noticed", 1, 0...1, "0: what was damaged is whole again when it is read"),
         ]
     ) { settings, progress in
         var network = NetworkModel()
@@ -88,6 +89,7 @@ extension NodeScenarios {
     ) {
         lab.fleet.wireFaults.flips = UInt32(settings["flips"])
         lab.fleet.wireFaults.cuts = UInt32(settings["cuts"])
+        lab.fleet.wireFaults.areNoticeable = settings["noticed"] == 1
         lab.publish(settings["damage"] * 5, bytes: settings["bytes"], interval: .milliseconds(200)) {
             progress.reached(0.4 + 0.3 * $0)
         }
