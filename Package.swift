@@ -98,7 +98,7 @@ var targets: [Target] = [
         "NodeCore",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiNodeCore", nio,
+            "TuttiMembership", "TuttiNodeCore", "TuttiSimulator", nio,
         ]),
     tests(
         "Simulator",

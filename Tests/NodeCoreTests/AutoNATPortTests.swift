@@ -5,10 +5,13 @@ import TuttiIdentity
 import TuttiKademlia
 import TuttiNodeCore
 import TuttiPeers
+import TuttiSimulator
 
 /// Whole nodes that ask each other to dial back, in virtual time.
 @Suite("AutoNAT between nodes")
 struct AutoNATPortTests {
+    private static let levels: [NodeFleet.Level] = [.messages, .bytes]
+
     private static func key(_ number: UInt64) -> KeyPair { KeyPair(seed: Bytes32(words: (number, 0, 0, 5))) }
 
     private static func address(_ text: String) throws -> Multiaddr { try #require(Multiaddr(text)) }
@@ -19,46 +22,47 @@ struct AutoNATPortTests {
         configuration.kademliaFollowsReachability = true
     }
 
-    private static func dial(_ link: inout VirtualLink, _ node: Int, _ other: Int) {
+    private static func dial(_ link: inout NodeFleet, _ node: Int, _ other: Int) {
         link.give(
             node,
             .dialRequested(
-                RequestID(UInt64(node * 100 + other + 1)), peer: link.nodes[other].key.peerID,
-                addresses: [link.nodes[other].address], deadline: link.now + .seconds(10)))
-    }
-
-    @Test("On one site each is confirmed by another and serves the DHT; a closed port doesn't", arguments: 1...5)
-    func site(seed: Int) throws {
-        var link = VirtualLink(seed: UInt64(seed), latencyMilliseconds: 1...20)
-        for number in 1...3 as ClosedRange<UInt64> { link.add(Self.key(number), configure: Self.configure) }
-        // It believes to listen at a port that isn't open.
-        link.add(
-            Self.key(4), at: try Self.address("/ip4/10.3.0.1/tcp/4001"),
-            announced: try Self.address("/ip4/10.3.0.1/tcp/9"), configure: Self.configure)
-        #expect(link.nodes.allSatisfy { !$0.core.isKademliaServer })
-        for node in 1...3 { Self.dial(&link, node, 0) }
-        link.run(until: .zero + .seconds(3))
-        for node in 0...2 {
-            #expect(link.nodes[node].core.reachability == .local)
-            #expect(link.nodes[node].core.isKademliaServer)
-        }
-        #expect(link.nodes[3].core.reachability == .nowhere)
-        #expect(!link.nodes[3].core.isKademliaServer)
-        // They learnt of each other that they serve.
-        #expect(link.nodes[1].core.kademliaTableCount >= 1)
-        #expect(link.nodes[0].core.kademliaTableCount == 2, "not the one that nobody can dial")
+                RequestID(UInt64(node * 100 + other + 1)), peer: link.members[other].key.peerID,
+                addresses: [link.members[other].address], deadline: link.now + .seconds(10)))
     }
 
     @Test(
-        "The connection of a dial-back is closed, and the one that was there stays the preferred one", arguments: 1...5)
-    func connections(seed: Int) {
-        var link = VirtualLink(seed: UInt64(seed), latencyMilliseconds: 1...20)
-        for number in 1...2 as ClosedRange<UInt64> { link.add(Self.key(number), configure: Self.configure) }
+        "On one site each is confirmed by another and serves the DHT; a closed port doesn't", arguments: 1...5, levels)
+    func site(seed: Int, level: NodeFleet.Level) throws {
+        var link = NodeFleet(seed: UInt64(seed), latencyMilliseconds: 1...20, level)
+        for number in 1...3 as ClosedRange<UInt64> { link.addNode(Self.key(number), configure: Self.configure) }
+        // It believes to listen at a port that isn't open.
+        link.addNode(
+            Self.key(4), at: 0x0A03_0001, announced: try Self.address("/ip4/10.3.0.1/tcp/9"), configure: Self.configure)
+        #expect(link.members.allSatisfy { !$0.core.isKademliaServer })
+        for node in 1...3 { Self.dial(&link, node, 0) }
+        link.run(until: .zero + .seconds(3))
+        for node in 0...2 {
+            #expect(link.members[node].core.reachability == .local)
+            #expect(link.members[node].core.isKademliaServer)
+        }
+        #expect(link.members[3].core.reachability == .nowhere)
+        #expect(!link.members[3].core.isKademliaServer)
+        // They learnt of each other that they serve.
+        #expect(link.members[1].core.kademliaTableCount >= 1)
+        #expect(link.members[0].core.kademliaTableCount == 2, "not the one that nobody can dial")
+    }
+
+    @Test(
+        "The connection of a dial-back is closed, and the one that was there stays the preferred one", arguments: 1...5,
+        levels)
+    func connections(seed: Int, level: NodeFleet.Level) {
+        var link = NodeFleet(seed: UInt64(seed), latencyMilliseconds: 1...20, level)
+        for number in 1...2 as ClosedRange<UInt64> { link.addNode(Self.key(number), configure: Self.configure) }
         Self.dial(&link, 1, 0)
         link.run(until: .zero + .seconds(3))
-        #expect(link.nodes[0].core.autoNATStats?.server.dialled == 1)
-        #expect(link.nodes[0].core.autoNATStats?.client.reached == 1)
-        for node in link.nodes { #expect(node.core.peers.connectionCount == 1) }
+        #expect(link.members[0].core.autoNATStats?.server.dialled == 1)
+        #expect(link.members[0].core.autoNATStats?.client.reached == 1)
+        for node in link.members { #expect(node.core.peers.connectionCount == 1) }
         let changes = link.log.filter { entry in
             if case .emit(.connectionPreferred) = entry.effect { true } else { false }
         }
@@ -67,15 +71,12 @@ struct AutoNATPortTests {
 
     @Test("An address elsewhere is dialled only once 30 to 100 kB were paid for it, and the answer is right")
     func elsewhere() throws {
-        var link = VirtualLink(seed: 1, latencyMilliseconds: 1...20)
-        let (server, seen, other) = (
-            try Self.address("/ip4/51.0.0.1/tcp/4001"), try Self.address("/ip4/52.0.0.1/tcp/4001"),
-            try Self.address("/ip4/53.0.0.1/tcp/4001")
-        )
-        link.add(Self.key(1), at: server, configure: Self.configure)
+        var link = NodeFleet(seed: 1, latencyMilliseconds: 1...20)
+        let (seen, other) = (try Self.address("/ip4/52.0.0.1/tcp/4001"), try Self.address("/ip4/53.0.0.1/tcp/4001"))
+        link.addNode(Self.key(1), at: 0x3300_0001, configure: Self.configure)
         // Its announced address is the victim's.
-        link.add(Self.key(2), at: seen, announced: other, configure: Self.configure)
-        link.add(Self.key(3), at: other)
+        link.addNode(Self.key(2), at: 0x3400_0001, announced: other, configure: Self.configure)
+        link.addNode(Self.key(3), at: 0x3500_0001)
         Self.dial(&link, 1, 0)
         link.run(until: .zero + .seconds(30))
         var paid = 0
@@ -95,38 +96,38 @@ struct AutoNATPortTests {
             }
         }
         #expect(paid > 0)
-        let stats = link.nodes[0].core.autoNATStats?.server
+        let stats = link.members[0].core.autoNATStats?.server
         #expect(stats?.dialledElsewhere == 1)
         // Somebody else answered there.
-        #expect(link.nodes[1].core.peers.reachability.state(of: other) == .unreachable)
+        #expect(link.members[1].core.peers.reachability.state(of: other) == .unreachable)
         // It guesses that its port is open where it is seen, which is so.
-        #expect(link.nodes[1].core.peers.reachability.state(of: seen) == .reachable)
-        #expect(link.nodes[1].core.reachability == .everywhere)
+        #expect(link.members[1].core.peers.reachability.state(of: seen) == .reachable)
+        #expect(link.members[1].core.reachability == .everywhere)
     }
 
     @Test("One that dials outside is no server for what its own site says")
-    func behindTranslation() throws {
-        var link = VirtualLink(seed: 2, latencyMilliseconds: 1...20)
-        link.add(Self.key(1), configure: Self.configure)
-        link.add(Self.key(2), configure: Self.configure)
-        link.add(Self.key(3), at: try Self.address("/ip4/51.0.0.1/tcp/4001"), configure: Self.configure)
+    func behindTranslation() {
+        var link = NodeFleet(seed: 2, latencyMilliseconds: 1...20)
+        link.addNode(Self.key(1), configure: Self.configure)
+        link.addNode(Self.key(2), configure: Self.configure)
+        link.addNode(Self.key(3), at: 0x3300_0001, configure: Self.configure)
         Self.dial(&link, 1, 0)
         link.run(until: .zero + .seconds(3))
-        #expect(link.nodes[1].core.isKademliaServer)
+        #expect(link.members[1].core.isKademliaServer)
         Self.dial(&link, 1, 2)
         link.run(until: .zero + .seconds(6))
-        #expect(!link.nodes[1].core.isKademliaServer)
-        #expect(link.nodes[0].core.isKademliaServer)
-        link.give(1, .disconnectRequested(link.nodes[2].key.peerID))
+        #expect(!link.members[1].core.isKademliaServer)
+        #expect(link.members[0].core.isKademliaServer)
+        link.give(1, .disconnectRequested(link.members[2].key.peerID))
         link.run(until: .zero + .seconds(9))
-        #expect(link.nodes[1].core.isKademliaServer)
+        #expect(link.members[1].core.isKademliaServer)
     }
 
     @Test("An explicit mode stays, whatever others find")
     func explicit() {
-        var link = VirtualLink(seed: 3, latencyMilliseconds: 1...20)
+        var link = NodeFleet(seed: 3, latencyMilliseconds: 1...20)
         for (number, isServer) in [(1, true), (2, false)] as [(UInt64, Bool)] {
-            link.add(Self.key(number), announced: nil) { configuration in
+            link.addNode(Self.key(number), announced: nil) { configuration in
                 Self.configure(&configuration)
                 configuration.kademlia?.isServer = isServer
                 configuration.kademliaFollowsReachability = false
@@ -134,8 +135,8 @@ struct AutoNATPortTests {
         }
         Self.dial(&link, 1, 0)
         link.run(until: .zero + .seconds(3))
-        #expect(link.nodes[1].core.reachability == .local)
-        #expect(link.nodes[0].core.isKademliaServer)
-        #expect(!link.nodes[1].core.isKademliaServer)
+        #expect(link.members[1].core.reachability == .local)
+        #expect(link.members[0].core.isKademliaServer)
+        #expect(!link.members[1].core.isKademliaServer)
     }
 }

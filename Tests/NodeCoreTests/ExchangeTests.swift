@@ -6,6 +6,7 @@ import TuttiIdentity
 import TuttiMembership
 import TuttiNodeCore
 import TuttiPeers
+import TuttiSimulator
 
 /// Peers that others name become discovery's candidates.
 @Suite("Peer exchange")
@@ -13,11 +14,11 @@ struct ExchangeTests {
     private static let count = 20
 
     /// All dial node 0 and no other; each has discovery and no table to walk in, so that whom it dials somebody named.
-    private static func star(_ configure: (KeyPair, inout NodeCoreConfiguration) -> Void) -> VirtualLink {
-        var link = VirtualLink(seed: 6, latencyMilliseconds: 1...20)
+    private static func star(_ configure: (KeyPair, inout NodeCoreConfiguration) -> Void) -> NodeFleet {
+        var link = NodeFleet(seed: 6, latencyMilliseconds: 1...20)
         for number in 0..<count {
             let key = KeyPair(seed: Bytes32(words: (UInt64(700 + number), 0, 0, 4)))
-            link.add(key) { configuration in
+            link.addNode(key) { configuration in
                 configure(key, &configuration)
                 configuration.discovery = DiscoveryConfiguration()
             }
@@ -26,7 +27,7 @@ struct ExchangeTests {
             link.give(
                 node,
                 .dialRequested(
-                    RequestID(UInt64(node)), peer: link.nodes[0].key.peerID, addresses: [link.nodes[0].address],
+                    RequestID(UInt64(node)), peer: link.members[0].key.peerID, addresses: [link.members[0].address],
                     deadline: link.now + .seconds(10)))
         }
         link.run(until: .zero + .seconds(2))
@@ -47,16 +48,16 @@ struct ExchangeTests {
     @Test("Those that the mesh's shuffles name are dialled by discovery's choice")
     func mesh() {
         var link = Self.star { _, configuration in configuration.membership = MembershipConfiguration() }
-        let entry = link.nodes[0].key.peerID
+        let entry = link.members[0].key.peerID
         for node in 1..<Self.count { link.give(node, .membership(.join(entry))) }
         link.run(until: .zero + .seconds(60))
         Self.expectDialled(link)
     }
 
-    private static func expectDialled(_ link: VirtualLink) {
-        let stats = link.nodes.map(\.core.discoveryStats)
+    private static func expectDialled(_ link: borrowing NodeFleet) {
+        let stats = link.members.map(\.core.discoveryStats)
         #expect(stats.count { $0.dials >= 1 } >= count / 4)
-        let connected = link.nodes.dropFirst().map { $0.core.peers.connectedPeers.count }
+        let connected = link.members.dropFirst().map { $0.core.peers.connectedPeers.count }
         #expect(connected.count { $0 >= 4 } >= count / 4)
     }
 }

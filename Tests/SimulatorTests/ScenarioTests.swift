@@ -27,6 +27,10 @@ struct ScenarioTests {
         ("healing", ["nodes": "1000", "failures": "90"]),
         ("swim", ["nodes": "64", "crashes": "100"]),
         ("nodes", ["nodes": "30", "messages": "10", "lookups": "20"]),
+        ("bytes", ["nodes": "15", "messages": "5", "lookups": "10", "damage": "10", "flips": "5000"]),
+        ("bytes", ["nodes": "5", "messages": "5", "lookups": "5", "damage": "0", "loss": "10", "bytes": "20000"]),
+        ("nat", ["hosts": "1"]),
+        ("nat", ["hosts": "1", "bytes": "1"]),
         ("dials", ["nodes": "30"]),
         (
             "all", ["nodes": "400", "lookups": "100", "messages": "9", "seconds": "120"]
@@ -76,6 +80,23 @@ struct ScenarioTests {
     func noProbing() throws {
         let result = try Self.run("swim", ["nodes": "32", "crashes": "10", "probing": "0"])
         #expect(!result.holds)
+    }
+
+    @Test("A planted fault is seen: connections that believe what came over a bad line")
+    func damageBelieved() throws {
+        let values: KeyValuePairs = [
+            "nodes": "5", "messages": "2", "lookups": "2", "damage": "10", "flips": "20000", "noticed": "0",
+        ]
+        let failed = try Self.run("bytes", values).checks.filter { !$0.holds }.map(\.name)
+        #expect(failed == ["of them ended (others wait for the rest of a record)", "believed after damage"])
+    }
+
+    @Test("A planted fault is seen: servers that dial back from the port that was dialled find holes, not reachability")
+    func dialBackFromListeningPort() throws {
+        let result = try Self.run("nat", ["hosts": "1", "reuse": "1"])
+        let failed = result.checks.filter { !$0.holds }.map(\.name)
+        let kind = "address-and-port-dependent filtering, dials from the listening port"
+        #expect(failed == ["\(kind): told that it is not reachable", "\(kind): serves the DHT"])
     }
 
     @Test("An announced message that is asked for too soon comes twice")

@@ -13,6 +13,7 @@ package struct DrawStream: RandomNumberGenerator, Hashable, Sendable {
         case tables = 6
         case placement = 7
         case disk = 8
+        case secrets = 9
     }
 
     private var state: UInt64

@@ -8,31 +8,56 @@ package import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
-/// Whole nodes joined by sockets that exist only in virtual time, message by message: dials, handshakes and streams as
-/// NodeCore sees them, without their bytes.
+/// Whole nodes joined by sockets that exist only in virtual time.
 ///
-/// Each socket has its own latency, and within one socket and direction order is kept. Some diallers are established
-/// before their listeners, as with an early muxer, some after. A loss delays what a socket carries; a partition or a
-/// crash ends sockets.
+/// Message by message: dials, handshakes and streams as NodeCore sees them, without their bytes; for hundreds of nodes.
+/// Byte by byte (`ByteLinks`): each socket is two real connections, with their negotiation, encryption and multiplexing,
+/// and a pipe between them; for tens.
+///
+/// Each socket has its own latency, and within one socket and direction order is kept. A loss delays what a socket
+/// carries; a crash ends sockets. Message by message some diallers are established before their listeners, as with an
+/// early muxer, some after. A node may be behind an address translator (`VirtualHost`): what that drops is a dial that
+/// nobody answers.
 package struct NodeFleet: ~Copyable {
+    package enum Level: Sendable {
+        case messages
+        case bytes
+    }
+
     package struct Member: Sendable {
         package fileprivate(set) var core: NodeCore
         package let key: KeyPair
+        package let host: VirtualHost
+        /// Where others dial it.
         package let address: Multiaddr
+        let listening: [Multiaddr]
         let configuration: NodeCoreConfiguration
-        let protocols: Set<ProtocolID>
+        /// What the embedder answers to, and what the node does.
+        let handled: [ProtocolID]
+        var protocols: Set<ProtocolID>
+        /// The router's, which outlives the node's process.
+        var nat: VirtualNAT?
         var armed = UInt64.max
         package fileprivate(set) var isAlive = true
         /// Connection ids of this life, and what socket each is an end of.
         var sockets: [ConnectionID: Int] = [:]
         var nextInbound: UInt64 = 2
+        /// Dials that a translator dropped, looked up only.
+        var unheard: [ConnectionID: Source] = [:]
         /// What its connections say of it.
         var statement: IdentifyStatement?
+    }
+
+    /// Where a dial leaves its host, and for whom.
+    struct Source: Sendable {
+        let inside: UInt16
+        let remote: VirtualEndpoint
     }
 
     struct Socket {
         let dialler: Int
         let listener: Int
+        let source: Source
         let dialID: ConnectionID
         let acceptID: ConnectionID
         let remoteOfListener: Multiaddr
@@ -54,53 +79,82 @@ package struct NodeFleet: ~Copyable {
         case input(socket: Int, NodeCore.Input)
         case established(socket: Int, NodeCore.Input)
         case last(NodeCore.Input)
+        case unheard(ConnectionID)
+        case bytes(ByteLinks.Event)
     }
 
     package private(set) var members: [Member] = []
-    package private(set) var digest = EventDigest()
+    private var trace = EventDigest()
     package private(set) var events: UInt64 = 0
     /// What the cores beside PeersCore told their embedders.
     package private(set) var results: [(at: Instant, node: Int, effect: NodeCore.Effect)] = []
+    /// What PeersCore wanted, where somebody reads it.
+    package var keepsLog = false
+    package private(set) var log: [(at: Instant, node: Int, effect: PeersEffect)] = []
+    /// Published messages are judged by their signatures; off: the embedder accepts whatever comes.
+    package var checksSignatures = false
     private var queue = EventQueue<Happening>()
     private var time: UInt64 = 0
     private var draws: DrawStream
     private var sockets: [Socket] = []
-    /// Looked up only, never walked through.
-    private var nodeAt: [Multiaddr: Int] = [:]
+    private var dialCount = 0
+    /// By outside address. Looked up only, never walked through.
+    private var nodeAt: [UInt32: Int] = [:]
     private let latencies: LatencyTable
     private let network: NetworkModel
     private let seed: UInt64
+    private let level: Level
+    private var links: ByteLinks
 
-    package init(network: NetworkModel, seed: UInt64) {
+    package init(network: NetworkModel, seed: UInt64, level: Level = .messages) {
         self.network = network
         self.seed = seed
+        self.level = level
         latencies = LatencyTable(network.latency)
         draws = DrawStream(seed: seed, .link)
+        links = ByteLinks(network: network, seed: seed)
     }
 
     package var now: Instant { Instant(nanoseconds: Int64(time)) }
 
-    /// Adds a node; it listens at `/ip4/10.HIGH.LOW.1/tcp/4001`.
+    package var digest: EventDigest {
+        var digest = trace
+        if level == .bytes { digest.mix(links.digest.value) }
+        return digest
+    }
+
+    /// At byte level: what happens to bytes from now on, and what came of it.
+    package var wireFaults: WireFaults {
+        get { links.faults }
+        set { links.faults = newValue }
+    }
+    package var wireStats: WireStats { links.stats }
+
+    /// Adds a node; it listens at `/ip4/10.HIGH.LOW.1/tcp/4001`, unless it is told where it is.
+    /// - Parameter listening: where it believes to listen, if not there.
     package mutating func add(
-        _ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab,
-        configure: (inout NodeCoreConfiguration) -> Void = { _ in }
+        _ key: KeyPair, protocols: [ProtocolID] = [], limits: NodeLimits = .lab, host: VirtualHost? = nil,
+        listening: [Multiaddr]? = nil, configure: (inout NodeCoreConfiguration) -> Void = { _ in }
     ) {
         let place = members.count
-        let address = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(place) << 8), .tcp(4_001)])
+        let host = host ?? .site(place)
         var configuration = NodeCoreConfiguration(
             peers: PeersConfiguration(identity: key, limits: limits, agent: "node/\(place)", securities: [.noise]))
         configure(&configuration)
         let core = NodeCore(configuration: configuration, seed: seed &+ UInt64(place), at: now)
         members.append(
             Member(
-                core: core, key: key, address: address, configuration: configuration,
-                protocols: Set(protocols + core.protocols.map(\.name))))
-        nodeAt[address] = place
+                core: core, key: key, host: host, address: host.dialled.multiaddr,
+                listening: listening ?? [host.listening.multiaddr], configuration: configuration,
+                handled: protocols, protocols: Set(protocols + core.protocols.map(\.name)),
+                nat: host.nat.map(VirtualNAT.init)))
+        nodeAt[host.outside] = place
+        if level == .bytes { links.add(key, limits: configuration.peers.limits.connection, protocols: core.protocols) }
         begin(place)
     }
 
     private mutating func begin(_ node: Int) {
-        give(node, .peers(.listening([members[node].address])))
+        give(node, .peers(.listening(members[node].listening)))
         give(node, .peers(.protocolsChanged(members[node].protocols.sorted())))
     }
 
@@ -114,6 +168,7 @@ package struct NodeFleet: ~Copyable {
         guard members[node].isAlive else { return }
         members[node].core.handle(input, at: now)
         settle(node)
+        carry()
     }
 
     package mutating func dial(_ node: Int, _ other: Int, request: UInt64) {
@@ -138,6 +193,7 @@ package struct NodeFleet: ~Copyable {
                 record(0, node)
                 if let due = members[node].core.nextTimeout, due <= now { members[node].core.handleTimeout(at: now) }
                 settle(node)
+                carry()
             case .input(let socket, let input):
                 guard socket < 0 || !sockets[socket].isClosed else { continue }
                 record(1, node)
@@ -150,9 +206,33 @@ package struct NodeFleet: ~Copyable {
             case .last(let input):
                 record(3, node)
                 give(node, input)
+            case .unheard(let id):
+                record(5, node)
+                fail(node, id, .timeout(.dial))
+            case .bytes(let event):
+                record(6, node)
+                links.handle(event, at: time)
+                carry()
             }
         }
         time = max(time, end)
+    }
+
+    /// At byte level: lets connections send, and nodes hear what connections tell, until both have no more to say.
+    private mutating func carry() {
+        guard level == .bytes else { return }
+        while true {
+            links.work(at: time)
+            for (at, node, event) in links.takeScheduled() { queue.push(at: at, peer: UInt32(node), .bytes(event)) }
+            for index in links.takeOver() { end(index) }
+            let told = links.takeTold()
+            if told.isEmpty { return }
+            for (place, (node, input)) in told.enumerated() where members[node].isAlive {
+                members[node].core.handle(.peers(input), at: now)
+                // What comes together is answered together.
+                if place + 1 == told.count || told[place + 1].node != node { settle(node) }
+            }
+        }
     }
 
     /// What connections do by themselves: they ask who the peer is, and answer with the statement that they hold.
@@ -182,11 +262,16 @@ package struct NodeFleet: ~Copyable {
     /// The process ends; the others learn it one way later.
     package mutating func crash(_ node: Int) {
         guard members[node].isAlive else { return }
+        members[node].isAlive = false
+        for id in members[node].unheard.keys.sorted() { forget(node, id) }
+        guard level == .messages else {
+            links.crash(node, at: time)
+            return carry()
+        }
         for socket in sockets.indices
         where !sockets[socket].isClosed && (sockets[socket].dialler == node || sockets[socket].listener == node) {
             close(socket, from: sockets[socket].dialler == node ? 0 : 1)
         }
-        members[node].isAlive = false
     }
 
     package mutating func restart(_ node: Int) {
@@ -202,25 +287,31 @@ package struct NodeFleet: ~Copyable {
 
     private mutating func record(_ kind: UInt64, _ node: Int) {
         events &+= 1
-        digest.mix(time)
-        digest.mix(kind &+ UInt64(node) &* 8)
+        trace.mix(time)
+        trace.mix(kind &+ UInt64(node) &* 8)
     }
 
     private mutating func settle(_ node: Int) {
         while let effect = members[node].core.nextEffect() {
             switch effect {
-            case .peers(let effect): perform(node, effect)
+            case .peers(let effect):
+                if keepsLog { log.append((now, node, effect)) }
+                perform(node, effect)
             case .gossip(.validate(let request, let messages, _)):
-                // The embedder accepts whatever comes.
-                let verdicts = messages.map { _ in GossipVerdict.accept }
+                let verdicts = messages.map { message in
+                    !checksSignatures || GossipSignature.isValid(message) ? GossipVerdict.accept : .reject
+                }
                 members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
             case .membership(.match(let search, let question)):
                 members[node].core.handle(.membership(.matched(search: search, question)), at: now)
             case .kademlia, .gossip, .membership, .reachabilityChanged:
-                digest.mix(4 &+ UInt64(node) &* 8)
+                trace.mix(4 &+ UInt64(node) &* 8)
                 results.append((now, node, effect))
-            // Modes are fixed here.
-            case .protocolsChanged: break
+            case .protocolsChanged:
+                let answered = members[node].core.protocols
+                members[node].protocols = Set(members[node].handled + answered.map(\.name))
+                if level == .bytes { links.setProtocols(node, answered) }
+                members[node].core.handle(.peers(.protocolsChanged(members[node].protocols.sorted())), at: now)
             }
         }
         guard let due = members[node].core.nextTimeout, due < .distantFuture else { return }
@@ -232,24 +323,41 @@ package struct NodeFleet: ~Copyable {
 
     private mutating func perform(_ node: Int, _ effect: PeersEffect) {
         switch effect {
-        case .dial(let id, let address, let expected, let security, _):
-            dial(node, id, address, expected, security)
+        case .dial(let id, let address, let expected, let security, let deadline):
+            return dial(node, id, address, expected, security, deadline)
+        case .cancelDial(let id) where members[node].unheard[id] != nil: return fail(node, id, .local)
+        case .resolve(let id, _):
+            return queue.push(at: time &+ 1_000_000, peer: UInt32(node), .input(socket: -1, .peers(.resolved(id, []))))
+        case .announce(let statement):
+            if level == .bytes { links.announce(node, statement) }
+            members[node].statement = statement
+            return
+        case .emit, .dialed, .dialRejected: return
+        case .cancelDial, .admit, .close, .refuse, .openStream, .send, .closeWriting, .resetStream: break
+        }
+        switch level {
+        case .messages: performOnMessages(node, effect)
+        case .bytes:
+            guard let id = effect.connection, let socket = members[node].sockets[id] else { return }
+            links.perform(effect, on: socket, side(of: id, socket), at: time)
+        }
+    }
+
+    private mutating func performOnMessages(_ node: Int, _ effect: PeersEffect) {
+        switch effect {
         case .cancelDial(let id):
             guard let socket = members[node].sockets[id], !sockets[socket].isEstablished else { return }
             close(socket, from: 0)
-        case .resolve(let id, _):
-            queue.push(at: time &+ 1_000_000, peer: UInt32(node), .input(socket: -1, .peers(.resolved(id, []))))
         case .admit(let id): if let socket = members[node].sockets[id] { admitted(socket) }
         case .close(let id), .refuse(let id, _):
             if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
         case .openStream(let id, let name, let request, let first): open(node, id, name, request, first)
         case .send(let id, let stream, let bytes):
-            digest.mix(UInt64(bytes.readableBytes))
+            trace.mix(UInt64(bytes.readableBytes))
             forward(node, id) { .message($0, stream, bytes) }
         case .closeWriting(let id, let stream): forward(node, id) { .streamEnded($0, stream) }
         case .resetStream(let id, let stream): forward(node, id) { .streamFailed($0, stream, .reset) }
-        case .announce(let statement): members[node].statement = statement
-        case .emit, .dialed, .dialRejected: break
+        case .dial, .resolve, .announce, .emit, .dialed, .dialRejected: break
         }
     }
 
@@ -258,14 +366,7 @@ package struct NodeFleet: ~Copyable {
 
     /// To the other side, in order; a loss is sent again.
     private mutating func cross(_ index: Int, from side: Int, _ input: PeersInput) {
-        var delay = sockets[index].latency
-        var again = UInt64(max(1, network.resendTimeout.saturatedNanoseconds))
-        var tries = 0
-        while tries < 8, draws.happens(network.loss) {
-            delay &+= again
-            again &*= 2
-            tries += 1
-        }
+        let delay = sockets[index].latency &+ network.resendDelay(&draws).delay
         let earlier = side == 0 ? sockets[index].lastArrival.0 : sockets[index].lastArrival.1
         let arrival = max(time &+ delay, earlier)
         if side == 0 { sockets[index].lastArrival.0 = arrival } else { sockets[index].lastArrival.1 = arrival }
@@ -279,27 +380,83 @@ package struct NodeFleet: ~Copyable {
         cross(socket, from: side, input(side == 0 ? sockets[socket].acceptID : sockets[socket].dialID))
     }
 
+    // MARK: Dials
+
     private mutating func dial(
-        _ node: Int, _ id: ConnectionID, _ address: Multiaddr, _ expected: PeerID?, _ security: ProtocolID
+        _ node: Int, _ id: ConnectionID, _ address: Multiaddr, _ expected: PeerID?, _ security: ProtocolID,
+        _ deadline: Instant
     ) {
-        let listener = nodeAt[address].flatMap { members[$0].isAlive ? $0 : nil }
+        guard let remote = VirtualEndpoint(address) else { return refuse(node, id, latency: 1_000_000) }
+        let now = now
+        let listener = nodeAt[remote.address]
         let latency = latencies.latency(draws.next(), from: UInt32(node), to: UInt32(listener ?? 0))
+        let host = members[node].host
+        let inside =
+            host.dialsFromListeningPort
+            ? VirtualHost.listeningPort : UInt16(truncatingIfNeeded: 1_024 + dialCount % 60_000)
+        dialCount += 1
+        let source = Source(inside: inside, remote: remote)
+        let port = members[node].nat?.opened(from: inside, to: remote, at: now) ?? inside
+        let seen = VirtualEndpoint(host.outside, port)
         guard let listener else {
-            let failure = PeersInput.dialFailed(id, .transport("connection refused", .dial))
-            return queue.push(at: time &+ latency &* 2, peer: UInt32(node), .last(.peers(failure)))
+            members[node].nat?.closed(from: inside, to: remote, at: now)
+            return refuse(node, id, latency: latency)
+        }
+        var reached: UInt16? = remote.port
+        if members[listener].nat != nil {
+            reached = listener == node ? nil : members[listener].nat?.admits(seen, to: remote.port, at: now)
+        }
+        guard let reached else {
+            members[node].unheard[id] = source
+            let end = min(now + network.dialTimeout, deadline)
+            return queue.push(at: UInt64(max(0, end.nanoseconds)), peer: UInt32(node), .unheard(id))
+        }
+        guard reached == VirtualHost.listeningPort, members[listener].isAlive else {
+            members[node].nat?.closed(from: inside, to: remote, at: now)
+            return refuse(node, id, latency: latency)
         }
         let acceptID = ConnectionID(members[listener].nextInbound)
         members[listener].nextInbound += 2
-        let port = UInt16(truncatingIfNeeded: 1_024 + sockets.count % 60_000)
-        let remote = Multiaddr(components: [.ip4(0x0A00_0001 + UInt32(node) << 8), .tcp(port)])
         sockets.append(
             Socket(
-                dialler: node, listener: listener, dialID: id, acceptID: acceptID, remoteOfListener: remote,
-                address: address, security: security, expected: expected, latency: latency,
-                isDiallerFirst: draws.below(2) == 0))
+                dialler: node, listener: listener, source: source, dialID: id, acceptID: acceptID,
+                remoteOfListener: seen.multiaddr, address: address, security: security, expected: expected,
+                latency: latency, isDiallerFirst: draws.below(2) == 0))
         members[node].sockets[id] = sockets.count - 1
         members[listener].sockets[acceptID] = sockets.count - 1
-        cross(sockets.count - 1, from: 0, .accepted(acceptID, remote: remote))
+        guard level == .bytes else {
+            return cross(sockets.count - 1, from: 0, .accepted(acceptID, remote: seen.multiaddr))
+        }
+        links.open(
+            ByteLinks.Plan(
+                dialler: node, listener: listener, dialID: id, acceptID: acceptID, remoteOfListener: seen.multiaddr,
+                remoteOfDialler: address, expected: expected, security: security, deadline: deadline, latency: latency),
+            at: time)
+    }
+
+    private mutating func refuse(_ node: Int, _ id: ConnectionID, latency: UInt64) {
+        let failure = PeersInput.dialFailed(id, .transport("connection refused", .dial))
+        queue.push(at: time &+ latency &* 2, peer: UInt32(node), .last(.peers(failure)))
+    }
+
+    /// A dial that nobody heard ends.
+    private mutating func fail(_ node: Int, _ id: ConnectionID, _ reason: CloseReason) {
+        guard members[node].unheard[id] != nil else { return }
+        forget(node, id)
+        queue.push(at: time, peer: UInt32(node), .last(.peers(.dialFailed(id, reason))))
+    }
+
+    private mutating func forget(_ node: Int, _ id: ConnectionID) {
+        let now = now
+        guard let source = members[node].unheard.removeValue(forKey: id) else { return }
+        members[node].nat?.closed(from: source.inside, to: source.remote, at: now)
+    }
+
+    private mutating func end(_ index: Int) {
+        let now = now
+        sockets[index].isClosed = true
+        let (dialler, source) = (sockets[index].dialler, sockets[index].source)
+        members[dialler].nat?.closed(from: source.inside, to: source.remote, at: now)
     }
 
     /// One round trip to negotiate, one for the handshake; one side is done half of one before the other.
@@ -307,7 +464,7 @@ package struct NodeFleet: ~Copyable {
         let socket = sockets[index]
         let (dialler, listener) = (members[socket.dialler].key, members[socket.listener].key)
         if let reason = refusal(socket, by: listener) {
-            sockets[index].isClosed = true
+            end(index)
             queue.push(
                 at: time &+ socket.latency, peer: UInt32(socket.dialler),
                 .last(.peers(.dialFailed(socket.dialID, reason))))
@@ -336,15 +493,15 @@ package struct NodeFleet: ~Copyable {
     private mutating func close(_ index: Int, from side: Int) {
         let socket = sockets[index]
         guard !socket.isClosed else { return }
-        sockets[index].isClosed = true
-        func end(_ of: Int, _ reason: CloseReason) -> NodeCore.Input {
+        end(index)
+        func farewell(_ of: Int, _ reason: CloseReason) -> NodeCore.Input {
             guard of == 0 else { return .peers(.closed(socket.acceptID, reason)) }
             return .peers(socket.isEstablished ? .closed(socket.dialID, reason) : .dialFailed(socket.dialID, reason))
         }
         let nodes = [socket.dialler, socket.listener]
-        queue.push(at: time, peer: UInt32(nodes[side]), .last(end(side, .local)))
+        queue.push(at: time, peer: UInt32(nodes[side]), .last(farewell(side, .local)))
         let arrival = max(time &+ socket.latency, side == 0 ? socket.lastArrival.0 : socket.lastArrival.1)
-        queue.push(at: arrival, peer: UInt32(nodes[1 - side]), .last(end(1 - side, .remote)))
+        queue.push(at: arrival, peer: UInt32(nodes[1 - side]), .last(farewell(1 - side, .remote)))
     }
 
     private mutating func open(
@@ -365,8 +522,20 @@ package struct NodeFleet: ~Copyable {
         }
         forward(node, id) { .streamOpened($0, stream, name, .inbound, request: nil) }
         for bytes in first {
-            digest.mix(UInt64(bytes.readableBytes))
+            trace.mix(UInt64(bytes.readableBytes))
             forward(node, id) { .message($0, stream, bytes) }
+        }
+    }
+}
+
+extension PeersEffect {
+    /// The connection that this is about, if it is about one that a node has.
+    fileprivate var connection: ConnectionID? {
+        switch self {
+        case .cancelDial(let id), .admit(let id), .refuse(let id, _), .close(let id), .openStream(let id, _, _, _),
+            .send(let id, _, _), .closeWriting(let id, _), .resetStream(let id, _):
+            id
+        case .dial, .resolve, .dialed, .dialRejected, .announce, .emit: nil
         }
     }
 }

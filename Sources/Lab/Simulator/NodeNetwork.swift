@@ -20,6 +20,8 @@ struct NodeNetwork: ~Copyable {
     private(set) var published: [(start: Instant, others: Int)] = []
     private(set) var deliveries: [Int] = []
     private(set) var repeated = 0
+    /// Deliveries that are not what somebody published, byte for byte.
+    private(set) var foreign = 0
     private(set) var latency = Histogram()
     private(set) var asked = 0
     private(set) var finished = 0
@@ -29,11 +31,12 @@ struct NodeNetwork: ~Copyable {
     private var lastRequest: UInt64 = 0
     private var draws: DrawStream
     private static let topic: Topic = "lab"
+    private static let filling: UInt8 = 7
 
-    init(nodes: Int, network: NetworkModel, seed: UInt64) {
+    init(nodes: Int, network: NetworkModel, seed: UInt64, level: NodeFleet.Level = .messages) {
         count = nodes
         draws = DrawStream(seed: seed, .traffic)
-        fleet = NodeFleet(network: network, seed: seed)
+        fleet = NodeFleet(network: network, seed: seed, level: level)
         for number in 0..<nodes {
             let key = KeyPair(seed: Bytes32(words: (UInt64(number) + 1, seed, 0, 3)))
             fleet.add(key) { configuration in
@@ -73,7 +76,10 @@ struct NodeNetwork: ~Copyable {
 
     private mutating func delivered(_ message: GossipMessage, to node: Int, at: Instant) {
         var data = message.data
-        guard let number = data.readInteger(as: UInt32.self).map(Int.init), published.indices.contains(number) else {
+        guard let number = data.readInteger(as: UInt32.self).map(Int.init), published.indices.contains(number),
+            data.readableBytesView.allSatisfy({ $0 == Self.filling })
+        else {
+            foreign += 1
             return
         }
         guard reached[number].insert(node).inserted else {
@@ -99,7 +105,7 @@ struct NodeNetwork: ~Copyable {
         for number in 0..<messages {
             var data = ByteBuffer()
             data.writeInteger(UInt32(published.count))
-            data.writeRepeatingByte(7, count: max(0, bytes - 4))
+            data.writeRepeatingByte(Self.filling, count: max(0, bytes - 4))
             published.append((fleet.now, aliveCount - 1))
             deliveries.append(0)
             reached.append([])
@@ -133,6 +139,17 @@ struct NodeNetwork: ~Copyable {
             done += deliveries[number]
         }
         return Double(done) / Double(max(1, due))
+    }
+
+    var deliveryPlot: ScenarioResult.Plot {
+        ScenarioResult.Plot(
+            title: "Delivery of each message", horizontal: "published at, s", vertical: "share of all others",
+            points: published.indices.map {
+                (
+                    (published[$0].start - Instant.zero).secondsForDisplay,
+                    Double(deliveries[$0]) / Double(max(1, published[$0].others))
+                )
+            })
     }
 
     /// Nodes that live and have this.
@@ -199,6 +216,7 @@ extension NodeScenarios {
         result.simulatedSeconds = (lab.fleet.now - Instant.zero).secondsForDisplay
         result.model.append(network.summary)
         result.add(latency: lab.latency, of: "deliveries")
+        result.plots.append(lab.deliveryPlot)
         result.check("nodes with neighbours", neighbours, expected: 1, tolerance: 0)
         result.check("nodes that know ten others for the table", tables, expected: 1, tolerance: 0)
         result.check("delivered", lab.deliveredShare(from: 0, to: before), expected: 1, tolerance: 0)

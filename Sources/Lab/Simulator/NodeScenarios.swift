@@ -3,7 +3,7 @@ import TuttiBase
 import TuttiIdentity
 
 enum NodeScenarios {
-    static let all = [nodes, dials]
+    static let all = [nodes, bytes, nat, dials]
 
     static let dials = Scenario(
         "dials", "whole nodes dial each other, identify, lose some and come back",
