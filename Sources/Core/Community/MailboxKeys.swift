@@ -157,7 +157,9 @@ package struct MailboxKeys: Sendable {
 
     private func passDue(_ holder: MailboxHolder) -> UInt64 {
         let since = lackingSince[holder] ?? latest
-        let due = lacks(holder).contains(where: \.isMine) ? since : since + turn
+        // What nobody else has yet goes at once, the rest when others had their turn.
+        let isNew = lacks(holder).contains { $0.isMine && $0.holders == [.device(device)] }
+        let due = isNew ? since : since + turn + MailboxLimits.turnMilliseconds
         return max(due, passedAt[holder].map { $0 + MailboxLimits.passRetryMilliseconds } ?? 0)
     }
 
