@@ -158,6 +158,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Discovery", ["TuttiPeers", "TuttiTransport"]),
         ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
+        ("Sealed", ["TuttiJournal", "TuttiCommunity"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

@@ -65,6 +65,8 @@ package struct MailboxKeys: Sendable {
     private var announcedAt: UInt64?
     private var latest: UInt64 = 0
     private var effects: Deque<Effect> = []
+    /// Passed keys that weren't taken: there are too many.
+    package private(set) var refusedCount = 0
 
     /// A device that begins.
     package init(device: DeviceID, from source: inout KeySource) {
@@ -123,8 +125,8 @@ package struct MailboxKeys: Sendable {
         held.reversed().map(\.key.pair) + [devicePair]
     }
 
-    /// The newest that we hold.
-    package var current: MailboxKey? { held.last?.key }
+    /// The newest that we hold and no closed device had.
+    package var current: MailboxKey? { newest?.key }
     package var keysCount: Int { held.count }
 
     // MARK: What is due
@@ -135,9 +137,19 @@ package struct MailboxKeys: Sendable {
     }
 
     private var rotationDue: UInt64? {
-        guard let newest = held.last, held.contains(where: \.isMine) else { return 0 }
-        if newest.isExposed { return isRotationRequested ? 0 : (exposedSince ?? latest) + turn }
+        guard held.contains(where: \.isMine) else { return 0 }
+        guard let newest, !isExposureUsed else { return isRotationRequested ? 0 : (exposedSince ?? latest) + turn }
         return newest.key.validFrom.milliseconds + MailboxLimits.rotationMilliseconds + turn
+    }
+
+    private var newest: Held? { held.last { !$0.isExposed } }
+
+    /// Others seal to a key that a closed device had: a live one announced it, and nothing newer.
+    private var isExposureUsed: Bool {
+        held.contains { one in
+            one.isExposed && newest.map { $0.key.isBefore(one.key) } ?? true
+                && fellows.contains { $0.epoch == one.key.epoch }
+        }
     }
 
     /// Our newest key isn't in our feed yet, as far as we were told.
@@ -157,7 +169,9 @@ package struct MailboxKeys: Sendable {
 
     private func passDue(_ holder: MailboxHolder) -> UInt64 {
         let since = lackingSince[holder] ?? latest
-        let due = lacks(holder).contains(where: \.isMine) ? since : since + turn
+        // What nobody else has yet goes at once, the rest when others had their turn.
+        let isNew = lacks(holder).contains { $0.isMine && $0.holders == [.device(device)] }
+        let due = isNew ? since : since + turn + MailboxLimits.turnMilliseconds
         return max(due, passedAt[holder].map { $0 + MailboxLimits.passRetryMilliseconds } ?? 0)
     }
 
@@ -168,7 +182,7 @@ package struct MailboxKeys: Sendable {
             held.removeFirst()
             effects.append(.keep)
         }
-        exposedSince = held.last?.isExposed == true ? exposedSince ?? latest : nil
+        exposedSince = newest == nil || isExposureUsed ? exposedSince ?? latest : nil
         if let due = rotationDue, due <= latest { rotate(from: &source) }
         if let due = announcementDue, due <= latest, let mine = held.last(where: \.isMine)?.key {
             announcedAt = latest
@@ -182,7 +196,7 @@ package struct MailboxKeys: Sendable {
     }
 
     private mutating func rotate(from source: inout KeySource) {
-        let known = fellows.map(\.epoch) + held.map(\.key.epoch)
+        let known = fellows.map(\.epoch) + held.filter { !$0.isExposed }.map(\.key.epoch)
         let key = MailboxKey(
             epoch: known.max()?.next ?? .first, validFrom: HybridTime(milliseconds: latest),
             pair: SealingKeyPair(from: &source))
@@ -219,6 +233,9 @@ package struct MailboxKeys: Sendable {
             if let index = held.firstIndex(where: { $0.key.pair.publicKey == key.pair.publicKey }) {
                 guard !holders.isSubset(of: held[index].holders) else { continue }
                 held[index].holders.formUnion(holders)
+            } else if held.count >= MailboxLimits.keysMax {
+                refusedCount += 1
+                continue
             } else {
                 // A time in the future would put rotation off.
                 let validFrom = min(key.validFrom, HybridTime(milliseconds: latest))

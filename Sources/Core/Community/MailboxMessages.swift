@@ -221,7 +221,8 @@ package struct MailboxKeyPass: Sendable {
 package enum MailboxLimits {
     /// Devices of one member to which keys are passed; those with the greatest ids are left out beyond it.
     package static let devicesMax = 32
-    /// Keys that a member keeps: 13 a year, and more when devices come and go. At it the oldest is deleted.
+    /// Keys that a member keeps: 13 a year, and more when devices come and go. At it no passed key is taken; for one of
+    /// our own the oldest is deleted.
     package static let keysMax = 64
     package static let rotationMilliseconds: UInt64 = 30 * 86_400_000
     /// How long after a rotation somebody who hasn't heard of it may still seal to the old key.
