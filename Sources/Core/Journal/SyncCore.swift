@@ -321,9 +321,9 @@ package struct SyncCore: Sendable {
             sessions[peer]?.isAccepted = true
             if memories[peer]?.refusals ?? 0 > 0 { remember(peer) { $0.refusals = 0 } }
             openIfReady(peer, at: now)
-        case .batch(let batch, let entries):
+        case .batch(let batch, let entries, let door):
             let id = ledger.open(batch)
-            effects.append(.received(SyncBatch(id: id, peer: peer, entries: entries)))
+            effects.append(.received(SyncBatch(id: id, peer: peer, door: door, entries: entries)))
         case .proofs(let batch, let proofs):
             ledger.claim(batch.feeds.map(\.device))
             effects.append(.receivedProofs(ledger.open(batch), proofs, from: peer))
@@ -509,7 +509,7 @@ package struct SyncCore: Sendable {
             for id in part.told where sessions[peer]?.learn(id, replica, at: now) == true { isAnyNew = true }
         }
         for part in parts.feeds {
-            for feed in part.told where sessions[peer]?.learn(feed, own: replica[feed.device], at: now) == true {
+            for feed in part.told where sessions[peer]?.learn(feed, replica, at: now) == true {
                 isAnyNew = true
             }
         }

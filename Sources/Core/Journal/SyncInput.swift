@@ -32,9 +32,9 @@ package enum SyncInput: Sendable {
 
     /// Records that are new or changed, in any order; at the start all of them.
     case feedsChanged([FeedRecord])
-    /// The proof of the lowest sequence for each frozen feed; it stands in for the feed's record from then on.
+    /// The canonical proof of each forked feed. Where the record says frozen, the leaf names the proof's sequence.
     case proofsChanged([FaultProof])
-    /// Governance entries that replicas should agree on: all held, without those that a fault proof voids.
+    /// Governance entries that replicas should agree on: all held, without those that a cut or a fault proof voids.
     case governanceChanged(added: [EntryID], removed: [EntryID])
     /// Answer to `.received` and `.receivedProofs`, exactly one for each, after the changes that follow from it.
     case settled(SyncBatchID, SyncOutcome)
@@ -77,11 +77,13 @@ package enum SyncOutcome: Hashable, Sendable {
 package struct SyncBatch: Hashable, Sendable {
     package var id: SyncBatchID
     package var peer: PeerID
+    package var door: JournalSource.Door
     package var entries: [Entry]
 
-    package init(id: SyncBatchID, peer: PeerID, entries: [Entry]) {
+    package init(id: SyncBatchID, peer: PeerID, door: JournalSource.Door, entries: [Entry]) {
         self.id = id
         self.peer = peer
+        self.door = door
         self.entries = entries
     }
 }

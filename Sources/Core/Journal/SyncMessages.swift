@@ -7,7 +7,7 @@ package import TuttiBase
 /// What one replica says of one device's feed: a leaf of the hash tree over feeds.
 package struct SyncFeed: Hashable, Sendable {
     package enum State: Hashable, Sendable {
-        /// Every entry from `low` to `head`. Only the head enters the leaf's digest.
+        /// Every entry from `low` to `head`; none when `low` is behind it. Only the head enters the leaf's digest.
         case held(low: EntrySequence, head: FeedPoint)
         /// Two entries stand at this sequence, the lowest that is proven; a proof can be asked for.
         case frozen(at: EntrySequence)

@@ -15,7 +15,7 @@ struct SyncOffers: Sendable {
         case up(FeedPoint)
         /// Below what we hold.
         case down
-        /// The peer's entry at the place of our head: is it ours?
+        /// The peer has another entry at the place of our head.
         case probe(FeedPoint)
     }
 
@@ -29,8 +29,6 @@ struct SyncOffers: Sendable {
     private var thisRound: [DeviceID] = []
     private var nextRound: [DeviceID] = []
     private var newest: [DeviceID: HybridTime] = [:]
-    /// Feeds where an entry of the peer doesn't follow our head.
-    private var suspects: Set<DeviceID> = []
 
     init() {}
 
@@ -42,19 +40,16 @@ struct SyncOffers: Sendable {
 
     /// False when the peer has nothing there that we want.
     mutating func learn(_ feed: SyncFeed, own: SyncFeed?, _ configuration: SyncConfiguration) -> Bool {
-        guard Self.step(feed, own: own, isSuspect: false, configuration) != nil else { return false }
+        guard Self.step(feed, own: own, configuration) != nil else { return false }
         guard offers[feed.device] != nil || offers.count < JournalLimits.feedsMax else { return false }
         if offers.updateValue(feed, forKey: feed.device) == nil { nextRound.append(feed.device) }
         return true
     }
 
-    mutating func suspect(_ device: DeviceID) { suspects.insert(device) }
-
     /// What is under way is over: its turn comes again while there is more to take.
     mutating func goOn(_ device: DeviceID, own: SyncFeed?, _ configuration: SyncConfiguration) {
         guard let feed = offers[device] else { return }
-        let isSuspect = suspects.contains(device)
-        guard Self.step(feed, own: own, isSuspect: isSuspect, configuration) != nil else { return forget(device) }
+        guard Self.step(feed, own: own, configuration) != nil else { return forget(device) }
         nextRound.append(device)
     }
 
@@ -67,7 +62,6 @@ struct SyncOffers: Sendable {
     mutating func forget(_ device: DeviceID) {
         offers[device] = nil
         newest[device] = nil
-        suspects.remove(device)
     }
 
     mutating func setNewest(_ time: HybridTime, _ device: DeviceID) { newest[device] = time }
@@ -91,8 +85,7 @@ struct SyncOffers: Sendable {
             looksLeft -= 1
             guard let feed = offers[device] else { continue }
             let own = replica[device]
-            let isSuspect = suspects.contains(device)
-            guard let step = Self.step(feed, own: own, isSuspect: isSuspect, configuration) else {
+            guard let step = Self.step(feed, own: own, configuration) else {
                 forget(device)
                 continue
             }
@@ -101,7 +94,6 @@ struct SyncOffers: Sendable {
                 nextRound.append(device)
                 continue
             }
-            if case .probe = step.aim { suspects.remove(device) }
             steps.append(step)
         }
         return steps
@@ -125,7 +117,7 @@ struct SyncOffers: Sendable {
 
     /// What to ask of a peer's feed, given ours; nil: nothing.
     static func step(
-        _ theirs: SyncFeed, own: SyncFeed?, isSuspect: Bool, _ configuration: SyncConfiguration
+        _ theirs: SyncFeed, own: SyncFeed?, _ configuration: SyncConfiguration
     ) -> Step? {
         guard case .held(let theirLow, let theirHead) = theirs.state else { return nil }
         func step(_ aim: Aim, _ lower: EntrySequence, _ upper: EntrySequence, newestFirst: Bool, _ count: Int) -> Step?
@@ -140,8 +132,7 @@ struct SyncOffers: Sendable {
             return step(.anew, lower, theirHead.sequence, newestFirst: true, configuration.firstPageCount)
         }
         guard case .held(let low, let head) = own.state else { return nil }
-        let isForked = theirHead.sequence == head.sequence && theirHead.id != head.id
-        if isForked || isSuspect && theirHead.sequence >= head.sequence {
+        if theirHead.sequence == head.sequence, theirHead.id != head.id {
             guard theirLow <= head.sequence else { return nil }
             return step(.probe(head), head.sequence, head.sequence, newestFirst: false, 1)
         }

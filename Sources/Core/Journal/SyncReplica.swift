@@ -40,9 +40,6 @@ package struct SyncReplica: Sendable {
     package func proof(of device: DeviceID) -> FaultProof? { proofs[device] }
     package subscript(device: DeviceID) -> SyncFeed? { feeds[device.bytes] }
 
-    /// Frozen feeds: up to where their entries may still be asked for.
-    package func record(of device: DeviceID) -> FeedRecord? { records[device] }
-
     // MARK: Changes
 
     package mutating func change(_ changed: [FeedRecord]) {
@@ -52,10 +49,9 @@ package struct SyncReplica: Sendable {
         }
     }
 
-    /// Of two proofs the one with the lower sequence counts.
     package mutating func change(_ changed: [FaultProof]) {
         for proof in changed {
-            if let held = proofs[proof.device], held.sequence <= proof.sequence { continue }
+            if let held = proofs[proof.device], !proof.precedes(held) { continue }
             proofs[proof.device] = proof
             updateLeaf(of: proof.device)
         }
@@ -67,15 +63,23 @@ package struct SyncReplica: Sendable {
     }
 
     private mutating func updateLeaf(of device: DeviceID) {
-        let state: SyncFeed.State
-        if let proof = proofs[device] {
-            state = .frozen(at: proof.sequence)
-        } else if let record = records[device] {
-            state = record.isFrozen ? .frozen(at: record.head.sequence) : .held(low: record.low, head: record.head)
-        } else {
+        let proof = proofs[device]?.sequence
+        guard let record = records[device] else {
+            if let proof { set(SyncFeed(device: device, state: .frozen(at: proof))) }
             return
         }
-        if feeds.set(SyncFeed(device: device, state: state)) { stamp &+= 1 }
+        if record.isFrozen {
+            set(SyncFeed(device: device, state: .frozen(at: proof ?? record.head.sequence)))
+        } else if record.head.sequence == .none {
+            if feeds.remove(device.bytes) { stamp &+= 1 }
+        } else {
+            // A proof that a cut answers freezes nothing.
+            set(SyncFeed(device: device, state: .held(low: record.low, head: record.head)))
+        }
+    }
+
+    private mutating func set(_ feed: SyncFeed) {
+        if feeds.set(feed) { stamp &+= 1 }
     }
 
     // MARK: What peers are told

@@ -35,7 +35,7 @@ struct SyncSession: Sendable {
         case nothing
         case greeted
         case refused(SyncRefusal)
-        case batch(SyncLedger.Batch, [Entry])
+        case batch(SyncLedger.Batch, [Entry], JournalSource.Door)
         case proofs(SyncLedger.Batch, [FaultProof])
         /// A reconciliation is over.
         case reconciled(Reconciled)
@@ -233,10 +233,12 @@ struct SyncSession: Sendable {
     // MARK: What the peer says it has
 
     /// True when there is something that we want.
-    mutating func learn(_ theirs: SyncFeed, own: SyncFeed?, at now: Instant) -> Bool {
+    mutating func learn(_ theirs: SyncFeed, _ replica: SyncReplica, at now: Instant) -> Bool {
         guard !isHeldOff(theirs.key, at: now) else { return false }
-        guard case .frozen(let sequence) = theirs.state else { return offers.learn(theirs, own: own, configuration) }
-        if case .frozen(let ours) = own?.state, ours <= sequence { return false }
+        guard case .frozen(let sequence) = theirs.state else {
+            return offers.learn(theirs, own: replica[theirs.device], configuration)
+        }
+        if let proof = replica.proof(of: theirs.device), proof.sequence <= sequence { return false }
         guard proofs.count < limits.queriesMax else { return false }
         if !proofs.contains(theirs.device) { proofs.append(theirs.device) }
         return true
@@ -286,7 +288,7 @@ struct SyncSession: Sendable {
             guard feeds.count <= devices.count, Set(feeds.map(\.device)).count == feeds.count,
                 Set(devices).isSuperset(of: feeds.map(\.device))
             else { throw .unasked }
-            for feed in feeds where learn(feed, own: replica[feed.device], at: now) { isCaughtUp = false }
+            for feed in feeds where learn(feed, replica, at: now) { isCaughtUp = false }
             return .nothing
         case (.proofs(let devices), .proofs(let found)):
             underWay[id] = nil
@@ -336,7 +338,7 @@ struct SyncSession: Sendable {
     private mutating func take(
         _ learnt: SyncDescent.Learnt, _ replica: SyncReplica, at now: Instant
     ) -> OnAnswer {
-        for feed in learnt.feeds where learn(feed, own: replica[feed.device], at: now) { foundCount += 1 }
+        for feed in learnt.feeds where learn(feed, replica, at: now) { foundCount += 1 }
         for id in learnt.governance where learn(id, replica, at: now) { foundCount += 1 }
         guard descent?.isFinished ?? true else { return .nothing }
         descent = nil
@@ -418,7 +420,7 @@ struct SyncSession: Sendable {
         batch.governance = entries.map(\.id)
         batch.bytes = entries.reduce(0) { $0 + $1.encodedBytesCount }
         ledger.claim(batch.governance)
-        return .batch(batch, entries)
+        return .batch(batch, entries, .governanceSync)
     }
 
     private mutating func entriesAnswered(
@@ -439,13 +441,13 @@ struct SyncSession: Sendable {
                 batch.feeds.append((device, replica[device]))
                 taken += page
                 if step.range.isNewestFirst, let oldest = page.last { offers.setNewest(oldest.header.time, device) }
+            case .fork:
+                stats.forksSuspected &+= 1
+                batch.feeds.append((device, replica[device]))
+                taken += page.prefix(1)
             case .nothing:
                 holdOff(device.bytes, at: now)
                 offers.forget(device)
-            case .otherBranch:
-                stats.forksSuspected &+= 1
-                offers.suspect(device)
-                offers.goOn(device, own: replica[device], configuration)
             }
         }
         // A round is taken from its end.
@@ -453,7 +455,7 @@ struct SyncSession: Sendable {
         guard !taken.isEmpty else { return .nothing }
         batch.bytes = bytes
         ledger.claim(batch.feeds.map(\.device))
-        return .batch(batch, taken)
+        return .batch(batch, taken, .sync)
     }
 
     // MARK: Ends
@@ -530,8 +532,8 @@ enum SyncPage {
         case good
         /// The peer doesn't have it.
         case nothing
-        /// Sound in itself, but it doesn't follow what we hold.
-        case otherBranch
+        /// The first can't stand in one feed with our head: the proof of a fork. What follows it proves no more.
+        case fork
     }
 
     static func check(
@@ -557,11 +559,11 @@ enum SyncPage {
         }
         switch step.aim {
         case .anew, .down: return .good
-        case .up(let head): return first.header.previous == head.id ? .good : .otherBranch
+        case .up(let head): return first.header.previous == head.id ? .good : .fork
         case .probe(let head):
-            // The peer said, or its later entries did, that another one stands here.
+            // The peer said that another one stands here.
             guard first.id != head.id else { throw .unlinked }
-            return .good
+            return .fork
         }
     }
 }

@@ -304,8 +304,8 @@ extension SyncFeed: SyncWireLeaf {
         switch state {
         case .held(let low, let head):
             buffer.writeInteger(UInt8(0))
-            buffer.writeVarint(low.value)
-            buffer.writeVarint(head.sequence.value &- low.value)
+            buffer.writeVarint(head.sequence.value)
+            buffer.writeVarint(head.sequence.next.value &- low.value)
             buffer.writeBytes32(head.id.bytes)
         case .frozen(let sequence):
             buffer.writeInteger(UInt8(1))
@@ -316,10 +316,10 @@ extension SyncFeed: SyncWireLeaf {
     fileprivate init(from buffer: inout ByteBuffer) throws(DecodeError) {
         let device = DeviceID(try buffer.readKey())
         guard try buffer.readFlag() else {
-            let low = try buffer.readSequence()
-            let length = UInt64(try buffer.readNumber(max: Int(EntrySequence.max.value - low.value)))
-            let head = FeedPoint(sequence: EntrySequence(low.value + length), id: EntryID(try buffer.readKey()))
-            self.init(device: device, state: .held(low: low, head: head))
+            let head = try buffer.readSequence()
+            let count = UInt64(try buffer.readNumber(max: Int(head.value)))
+            let point = FeedPoint(sequence: head, id: EntryID(try buffer.readKey()))
+            self.init(device: device, state: .held(low: EntrySequence(head.value + 1 - count), head: point))
             return
         }
         self.init(device: device, state: .frozen(at: try buffer.readSequence()))
