@@ -304,7 +304,7 @@ package struct NodeFleet: ~Copyable {
                 members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
             case .membership(.match(let search, let question)):
                 members[node].core.handle(.membership(.matched(search: search, question)), at: now)
-            case .kademlia, .gossip, .membership, .reachabilityChanged:
+            case .kademlia, .gossip, .membership, .journal, .reachabilityChanged:
                 trace.mix(4 &+ UInt64(node) &* 8)
                 results.append((now, node, effect))
             case .protocolsChanged:
