@@ -37,7 +37,7 @@ extension ChatGroup {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await options.ask(.read(channel: channel, count: 20, follow: true)) }
                 group.addTask {
-                    for try await line in Console.lines where !line.isEmpty {
+                    for await line in Console.lines where !line.isEmpty {
                         try await options.ask(.send(channel: channel, text: line))
                     }
                 }

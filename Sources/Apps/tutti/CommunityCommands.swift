@@ -113,7 +113,12 @@ extension CommunityGroup {
     struct Vote: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Vote on a proposal: yes, no or abstain.")
         @Argument(help: "The proposal's id, or how it begins.") var proposal: String
-        @Argument(help: "yes, no or abstain.") var choice: VoteChoice
+        @Argument(
+            help: "yes, no or abstain.",
+            transform: {
+                guard let choice = VoteChoice(rawValue: $0) else { throw ValidationError("'\($0)' is not a vote") }
+                return choice
+            }) var choice: VoteChoice
         @OptionGroup var options: CommunityOptions
         func run() async throws { try await options.ask(.vote(proposal: proposal, choice: choice)) }
     }
@@ -132,5 +137,3 @@ extension CommunityGroup {
         func run() async throws { try await options.ask(.leave) }
     }
 }
-
-extension VoteChoice: ExpressibleByArgument {}

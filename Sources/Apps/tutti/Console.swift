@@ -13,7 +13,15 @@ enum Console {
     }
 
     /// What is typed or piped in, until its end.
-    static var lines: AsyncLineSequence<FileHandle.AsyncBytes> { FileHandle.standardInput.bytes.lines }
+    static var lines: AsyncStream<String> {
+        let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingOldest(1_000))
+        // Reading blocks: a thread of its own, which ends with the input or the program.
+        Thread.detachNewThread {
+            while let line = readLine() { continuation.yield(line) }
+            continuation.finish()
+        }
+        return stream
+    }
 
     static func note(_ line: String) {
         try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))

@@ -75,7 +75,8 @@ struct UpCommand: AsyncParsableCommand {
         let node = communityNode.node
         let services = ServiceGroup(
             configuration: .init(
-                services: [.init(service: communityNode)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: [.init(service: communityNode)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        )
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 // When the node can't start, the other task says why.

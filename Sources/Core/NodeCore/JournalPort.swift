@@ -102,9 +102,11 @@ package struct JournalPort: Sendable {
     /// Named by a digest, so that subscriptions, which go to everybody, don't tell the community's name.
     package static func topic(of community: CommunityID) -> Topic {
         let digest = KeyDerivation.sha256(Array("tutti-journal-topic".utf8) + community.bytes.bytes)
-        return Topic(topicPrefix + digest.bytes.prefix(16).map { byte in
-            String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
-        }.joined())
+        return Topic(
+            topicPrefix
+                + digest.bytes.prefix(16).map { byte in
+                    String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
+                }.joined())
     }
 
     package var protocols: [CoreProtocol] {

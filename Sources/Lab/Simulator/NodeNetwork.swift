@@ -69,7 +69,7 @@ struct NodeNetwork: ~Copyable {
                 let wanted = fleet.members[lookup.wanted].key.peerID
                 let store = fleet.members[lookup.node].core.peers.store
                 if answer.status == .done, !store.addresses(of: wanted).isEmpty { found += 1 }
-            case .peers, .kademlia, .gossip, .membership, .protocolsChanged, .reachabilityChanged: continue
+            case .peers, .journal, .kademlia, .gossip, .membership, .protocolsChanged, .reachabilityChanged: continue
             }
         }
     }

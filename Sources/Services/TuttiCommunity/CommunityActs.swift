@@ -76,7 +76,8 @@ extension CommunityNode {
         let outside = own.filter { !$0.isLoopback }
         var points = Array((outside.isEmpty ? own : outside).prefix(2))
         for peer in try await read({ $0.connectedPeers }) where points.count < Self.linkEntryPointsMax {
-            if let address = try await node.knownAddresses(of: peer).first(where: { !$0.isLoopback || outside.isEmpty }) {
+            if let address = try await node.knownAddresses(of: peer).first(where: { !$0.isLoopback || outside.isEmpty })
+            {
                 points.append(address.peerID == nil ? address.appending(.p2p(peer)) : address)
             }
         }
@@ -87,10 +88,13 @@ extension CommunityNode {
 
     /// Drafts by the state as it is now, and appends.
     @discardableResult
-    func act(_ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> [EntryDraft]) async throws -> [Entry] {
+    func act(
+        _ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> [EntryDraft]
+    ) async throws -> [Entry] {
         let drafts: Result<[EntryDraft], any Error> = try await read { port in
             guard let device = port.journal.ownDevice else {
-                return .failure(CommunityError(.noCommunity, "this folder has no device of a community: create or join one"))
+                return .failure(
+                    CommunityError(.noCommunity, "this folder has no device of a community: create or join one"))
             }
             do { return .success(try draft(port, device)) } catch { return .failure(error) }
         }
@@ -158,7 +162,9 @@ extension CommunityNode {
             guard case .admitted(let entries) = change else { continue }
             let ids = entries.filter { $0.entry.header.kind == .chat }.map(\.entry.id)
             guard !ids.isEmpty, case .messages(let rows) = await host.writer.answer(.messageRows(ids)) else { continue }
-            for message in try await summaries(rows.filter { $0.channel == place }) { try await reply(.message(message)) }
+            for message in try await summaries(rows.filter { $0.channel == place }) {
+                try await reply(.message(message))
+            }
         }
     }
 
@@ -209,11 +215,13 @@ extension CommunityError {
         switch error {
         case .noDevice: self.init(.noCommunity, "this folder has no device of a community: create or join one")
         case .deviceEnded:
-            self.init(.notAllowed, "this device's feed has ended (copied, revoked or forked): run `tutti device recover`")
+            self.init(
+                .notAllowed, "this device's feed has ended (copied, revoked or forked): run `tutti device recover`")
         case .busy: self.init(.storage, "too much waits for the disk: try again in a moment")
         case .bodyTooLarge(let limit): self.init(.tooLarge, "over \(limit) bytes")
         case .retentionOfGovernance: self.init(.invalidInput, "governance is kept for ever")
-        case .overQuota: self.init(.notAllowed, "your quota for today is used up: others would not take it; try tomorrow")
+        case .overQuota:
+            self.init(.notAllowed, "your quota for today is used up: others would not take it; try tomorrow")
         case .sequencePassed: self.init(.storage, "another entry came between: try again")
         case .storage(let error): self.init(storage: error)
         }

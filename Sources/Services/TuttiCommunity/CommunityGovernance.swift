@@ -17,7 +17,7 @@ extension CommunityNode {
                 edition: state.charterEdition, digest: state.charterDigest.map(Names.text) ?? "",
                 text: Self.text(charter, state))
         }
-        ?? { throw CommunityError(.noCommunity, "\(CommunityRefusal.notFounded)") }()
+            ?? { throw CommunityError(.noCommunity, "\(CommunityRefusal.notFounded)") }()
     }
 
     func proposals() async throws -> [ProposalSummary] {
@@ -119,7 +119,8 @@ extension CommunityNode {
             let policy = charter.policy(role)
             let may = Permissions.named.filter { policy.permissions.contains($0.0) }.map(\.1).joined(separator: ", ")
             lines.append(
-                "\(role): \(may.isEmpty ? "reads" : may); \(policy.quotaBytesPerDay) bytes a day, \(policy.invitesMax) invites")
+                "\(role): \(may.isEmpty ? "reads" : may); \(policy.quotaBytesPerDay) bytes a day, \(policy.invitesMax) invites"
+            )
         }
         return lines.joined(separator: "\n")
     }

@@ -71,9 +71,11 @@ extension CommunityNode {
 
     /// A folder whose community never began (a crash between the two) may begin again.
     private func requireNoCommunity() async throws {
-        guard let name = try await node.readReplica({ port in
-            port.community.state.charter?.name ?? (port.journal.feeds.isEmpty ? nil : "")
-        }), let name else { return }
+        guard
+            let name = try await node.readReplica({ port in
+                port.community.state.charter?.name ?? (port.journal.feeds.isEmpty ? nil : "")
+            }), let name
+        else { return }
         throw CommunityError(
             .notAllowed, "this folder already belongs to a community (\(name)): use another folder (--data)")
     }
@@ -110,7 +112,8 @@ extension CommunityNode {
                 try await Task.sleep(for: Self.joinTimeout)
                 throw CommunityError(
                     .deadline,
-                    "nobody of the community answered: `tutti up` in this folder goes on trying, or ask for another link")
+                    "nobody of the community answered: `tutti up` in this folder goes on trying, or ask for another link"
+                )
             }
             group.addTask {
                 if try await self.isKnown(device) { return true }

@@ -103,7 +103,8 @@ public final class CommunityNode: Service, Sendable {
             after = last
         }
         let start = JournalStart(
-            community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening, governance: governance,
+            community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening,
+            governance: governance,
             milliseconds: Self.milliseconds())
         let tell = try await node.replicaCommands()
         tell(.start(start))
@@ -113,7 +114,8 @@ public final class CommunityNode: Service, Sendable {
     /// By which this device made itself known: shown to peers who may not have heard of it.
     private func firstEntry(of device: KeyPair) async throws -> Entry? {
         let query = JournalQuery.feed(
-            device.device, EntrySequence.first...EntrySequence.first, newestFirst: false, countMax: 1, bytesMax: 1 << 20)
+            device.device, EntrySequence.first...EntrySequence.first, newestFirst: false, countMax: 1, bytesMax: 1 << 20
+        )
         guard case .entries(let found) = await host.writer.answer(query), let first = found.first?.entry,
             EntryKind.introducing.contains(first.header.kind)
         else { return nil }

@@ -116,8 +116,9 @@ extension CommunityNode {
 
     /// A channel's newest messages, oldest first.
     func messages(channel: Bytes32, count: Int) async throws -> [MessageSummary] {
-        guard case .messages(let rows) = await host.writer.answer(
-            .messages(channel: channel, before: HybridTime(.max), countMax: max(1, min(count, 1_000))))
+        guard
+            case .messages(let rows) = await host.writer.answer(
+                .messages(channel: channel, before: HybridTime(.max), countMax: max(1, min(count, 1_000))))
         else { throw CommunityError(.storage, "the messages can't be read: run `tutti repair`") }
         return try await summaries(rows.reversed())
     }
