@@ -50,9 +50,8 @@ struct JournalReads {
     }
 
     func entry(device: Int64, sequence: Int64) throws -> EntryRow? {
-        try rows(
-            "SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence]
-        ).next().map(EntryRow.init)
+        try one("SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence])
+            .map(EntryRow.init)
     }
 
     private func arrivals(
@@ -69,7 +68,7 @@ struct JournalReads {
     private func feed(
         _ device: DeviceID, _ range: ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int
     ) throws -> [StoredEntry] {
-        guard let name = try rows("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]).next() else {
+        guard let name = try one("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]) else {
             return []
         }
         let found = try page(
@@ -209,7 +208,7 @@ struct JournalReads {
     }
 
     private func message(_ id: EntryID) throws -> MessageRow? {
-        try rows("\(Self.messages) WHERE messages.id = ?", [id.bytes.data]).next().map(message)
+        try one("\(Self.messages) WHERE messages.id = ?", [id.bytes.data]).map(message)
     }
 
     private func message(_ row: Row) throws -> MessageRow {
@@ -255,6 +254,11 @@ struct JournalReads {
                 true
             }
         }.prefix(searchWordsMax).map(Substring.init)
+    }
+
+    /// A copy: a cursor's own row is good only as long as the cursor.
+    private func one(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+        try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
     }
 
     private func rows(_ sql: String, _ arguments: StatementArguments) throws -> RowCursor {

@@ -82,6 +82,7 @@ extension NodeConfiguration {
             // Below this, saying what we don't want costs everybody more than a message that comes twice.
             gossip.mesh.idontwantThresholdBytes = 4 * 1_024
             gossip.mesh.gatherInterval = .milliseconds(20)
+            gossip.families = [JournalPort.topicFamily]
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }

@@ -135,10 +135,10 @@ extension CommunityNode {
         }
         let head = try await read { $0.community.head }
         let entries = try await append([EntryDraft(kind: .chat, body: body.bytes, governance: head)])
-        guard let entry = entries.first,
-            case .messages(let rows) = await host.writer.answer(.messageRows([entry.id])), let row = rows.first,
-            let summary = try await summaries([row]).first
-        else { throw CommunityError(.storage, "the message was kept but isn't shown: run `tutti repair`") }
+        let answer = await host.writer.answer(.messageRows(entries.map(\.id)))
+        guard case .messages(let rows) = answer, let summary = try await summaries(rows).first else {
+            throw CommunityError(.storage, "the message was kept but isn't shown (\(answer)): run `tutti repair`")
+        }
         return summary
     }
 
