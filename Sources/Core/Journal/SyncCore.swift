@@ -112,7 +112,10 @@ package struct SyncCore: Sendable {
         case .requestMalformed(let peer): punish(peer, .malformed, at: now)
         case .wanted(let device, let peer): wanted(device, from: peer)
         case .syncRequested:
-            for peer in order where isOpen(peer) { sessions[peer]?.wantsReconcile = true }
+            for peer in order where isOpen(peer) {
+                sessions[peer]?.wantsReconcile = true
+                sessions[peer]?.isCaughtUp = false
+            }
         case .receiptsDue(let peer, let receipts): receiptsDue(peer, receipts, at: now)
         }
         pump(at: now)

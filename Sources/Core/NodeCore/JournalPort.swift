@@ -43,6 +43,8 @@ package struct JournalPort: Sendable {
     let topic: Topic
     private let device: KeyPair?
     private var join: Entry?
+    /// Peers hear of this device only once it has an entry to show: who refuses us wouldn't listen again for a while.
+    private var isIntroduced: Bool
     private var asked: [RequestID: StreamKey] = [:]
     private var sent: [RequestID: SyncRequest] = [:]
     private var waiters: [RequestID: Waiter] = [:]
@@ -73,6 +75,7 @@ package struct JournalPort: Sendable {
         streams = RequestStreams(Self.syncProtocol, owner: 6)
         topic = Self.topic(of: start.community)
         device = start.device
+        isIntroduced = journal.ownDevice.map { journal.feed($0) != nil } ?? false
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
         for stored in start.governance { keep(stored.entry) }
@@ -94,9 +97,7 @@ package struct JournalPort: Sendable {
             (governance[device] ?? []).filter { !isAmbiguous($0, of: device) }.map(\.id)
         }
         sync.handle(.governanceChanged(added: held, removed: []), at: now)
-        for peer in context.peers.connectedPeers {
-            if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
-        }
+        meetAll(at: now, context)
     }
 
     /// Named by a digest, so that subscriptions, which go to everybody, don't tell the community's name.
@@ -136,11 +137,8 @@ package struct JournalPort: Sendable {
             receive(entries, from: JournalSource(peer: PeerTable.own, door: .file), for: .file(request), at: now)
         case .introduce(let entry):
             join = entry
-            // Whoever has refused us may think otherwise now.
-            for peer in ready.sorted() {
-                disconnected(peer, at: now, &context)
-                if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
-            }
+            isIntroduced = true
+            meetAll(at: now, context)
         case .syncNow: sync.handle(.syncRequested, at: now)
         case .persisted(let id): journal.handle(.persisted(id), at: now)
         case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)
@@ -195,8 +193,14 @@ package struct JournalPort: Sendable {
         }
     }
 
+    private mutating func meetAll(at now: Instant, _ context: NodeContext) {
+        for peer in context.peers.connectedPeers {
+            if let profile = context.peers.profile(of: peer) { meet(peer, profile, at: now, context) }
+        }
+    }
+
     private mutating func meet(_ peer: PeerID, _ profile: PeerProfile, at now: Instant, _ context: NodeContext) {
-        guard profile.protocols.contains(Self.syncProtocol), !ready.contains(peer), let device,
+        guard isIntroduced, profile.protocols.contains(Self.syncProtocol), !ready.contains(peer), let device,
             let hello = SyncHello(
                 community: journal.community, own: context.peers.ownID, remote: peer, join: join, signedWith: device)
         else { return }

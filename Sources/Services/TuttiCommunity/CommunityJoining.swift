@@ -28,7 +28,8 @@ extension CommunityNode {
         settings.nickname = nickname
         try await host.write(settings.batch)
         try await start(community, device: identity.device, settings)
-        _ = try await append([draft])
+        let entries = try await append([draft])
+        try await node.replicaCommands()(.introduce(entries.first))
         try await keepMemberKey(identity, in: community)
         return CreatedCommunity(status: try await status(), recoveryPage: identity.code.page)
     }

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A community of three processes that loses its founder's machine: nothing is lost, and the founder goes on elsewhere.
+
+usage: Tests/Interop/community.py TUTTI          TUTTI: the built command
+
+1. Camila founds a community; Rosa and Jun join by a link, typed as a user would. First screen within 10 s each.
+2. Jun's node stops. Camila writes. Rosa's node has it on disk (Camila sees "on 1 other disks").
+3. Camila's node is killed (SIGKILL). Jun's comes back and has everything, from Rosa's.
+4. On a fresh machine Camila's recovery code and a link of the community make her Camila again: she writes, both read it.
+Every node's journal then verifies, and all hold the same entries.
+"""
+import json, os, shutil, signal, subprocess, sys, tempfile, time
+
+LIMIT = 10.0
+
+
+class Machine:
+    """A data folder, and the node that may run in it."""
+
+    def __init__(self, tutti, root, name):
+        self.tutti, self.name, self.folder = tutti, name, os.path.join(root, name)
+        self.process = None
+
+    def up(self):
+        self.process = subprocess.Popen(
+            [self.tutti, "up", "--data", self.folder, "--listen", "/ip4/127.0.0.1/tcp/0", "--limits", "lab", "--no-mdns"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for line in self.process.stdout:
+            if line.startswith("listening "):
+                return self
+        raise RuntimeError("%s's node didn't start" % self.name)
+
+    def stop(self, by=signal.SIGTERM):
+        if self.process:
+            self.process.send_signal(by)
+            self.process.wait(20)
+            self.process = None
+
+    def ask(self, *words, typed=None):
+        """One command as it is typed; its lines."""
+        done = subprocess.run([self.tutti, *words, "--data", self.folder], input=typed, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise AssertionError("%s: tutti %s: %s" % (self.name, " ".join(words), done.stderr.strip()))
+        return done.stdout.splitlines()
+
+    def texts(self, channel="general"):
+        lines = self.ask("chat", "read", channel, "--count", "1000", "--json")
+        return [json.loads(line)["message"]["_0"]["text"] for line in lines]
+
+    def entries(self):
+        return sorted(json.loads(line)["entry"]["_0"]["id"] for line in self.ask("journal", "log", "--count", "100000", "--json"))
+
+
+def wait(what, condition, limit=LIMIT):
+    """The seconds until the condition held."""
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() - began > limit:
+            raise AssertionError("%s: not within %.0f s" % (what, limit))
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def code(lines):
+    """The recovery code on a page as it is printed."""
+    words = []
+    for line in lines:
+        parts = line.split()
+        if len(parts) == 6 and parts[0].endswith("."):
+            words += parts[1::2]
+    assert len(words) == 15, lines
+    return " ".join(words)
+
+
+def play(tutti, root):
+    camila, rosa, jun = (Machine(tutti, root, name) for name in ("camila", "rosa", "jun"))
+    machines = [camila, rosa, jun]
+    try:
+        page = camila.ask("community", "create", "Rare gear", "--as", "camila")
+        camila.up()
+        link = camila.ask("community", "invite", "--uses", "10")[-1]
+        for machine in (rosa, jun):
+            machine.up()
+            began = time.monotonic()
+            machine.ask("community", "join", link, "--as", machine.name)
+            assert "camila" in "\n".join(machine.ask("community", "members"))
+            seconds = time.monotonic() - began
+            assert seconds < LIMIT, seconds
+            print("     %s: from the link to the first screen %.2f s" % (machine.name, seconds))
+        link = camila.ask("community", "invite", "--uses", "10")[-1]
+        rosa.ask("chat", "send", "general", "a 1963 bass, anyone?")
+        wait("the message at Jun's", lambda: "a 1963 bass, anyone?" in jun.texts())
+
+        jun.stop()
+        for number in range(20):
+            camila.ask("chat", "send", "general", "offer %d" % number)
+        wait("the receipt", lambda: "on 1 other disks" in camila.ask("chat", "read")[-1])
+        camila.stop(signal.SIGKILL)
+        shutil.rmtree(camila.folder)
+        jun.up()
+        seconds = wait("Jun's journal", lambda: [text for text in jun.texts() if text.startswith("offer")]
+                       == ["offer %d" % number for number in range(20)])
+        print("     jun has all that camila wrote while he was off, from rosa's node, %.2f s after his start" % seconds)
+
+        fresh = Machine(tutti, root, "fresh")
+        machines.append(fresh)
+        fresh.up()
+        began = time.monotonic()
+        fresh.ask("device", "recover", "--link", link, typed=code(page) + "\n")
+        fresh.ask("chat", "send", "general", "I am back")
+        print("     camila goes on, on a fresh machine, %.2f s after she typed her code" % (time.monotonic() - began))
+        for machine in (rosa, jun, fresh):
+            wait("her message at %s's" % machine.name, lambda: "I am back" in machine.texts())
+        names = {json.loads(line)["message"]["_0"]["nickname"] for line in rosa.ask("chat", "read", "--json")
+                 if "I am back" in line}
+        assert names == {"camila"}, names
+        wait("equal journals", lambda: rosa.entries() == jun.entries() == fresh.entries(), 60)
+        for machine in (rosa, jun, fresh):
+            report = machine.ask("journal", "verify")
+            assert report[0].endswith("all good"), report
+        print("     %s" % report[0])
+    finally:
+        for machine in machines:
+            machine.stop(signal.SIGKILL)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    root = tempfile.mkdtemp(prefix="tutti-community-")
+    try:
+        play(os.path.abspath(sys.argv[1]), root)
+        print("ok   community    three nodes, the founder's lost, the founder back on a fresh machine")
+    except Exception as error:
+        print("FAIL community    %s: %s" % (type(error).__name__, error))
+        sys.exit(1)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
