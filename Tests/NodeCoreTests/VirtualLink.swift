@@ -52,6 +52,7 @@ struct VirtualLink {
         let handled: [ProtocolID]
         var protocols: Set<ProtocolID>
         var statement: IdentifyStatement?
+        var isStopped = false
     }
 
     private(set) var nodes: [Node] = []
@@ -108,17 +109,25 @@ struct VirtualLink {
         drain(node)
     }
 
+    /// Its process ends: sockets close, and nobody reaches it any more.
+    mutating func stop(_ node: Int) {
+        nodes[node].isStopped = true
+        for index in sockets.indices where sockets[index].dialler == node || sockets[index].listener == node {
+            close(index, from: sockets[index].dialler == node ? 0 : 1, reason: .local)
+        }
+    }
+
     /// Runs until nothing happens any more, or until `end`.
     mutating func run(until end: Instant) {
         while true {
             let event = events.indices.min { events[$0].isBefore(events[$1]) }
-            let timer = nodes.indices.compactMap { node in
+            let timer = nodes.indices.filter { !nodes[$0].isStopped }.compactMap { node in
                 nodes[node].core.nextTimeout.map { (at: $0, node: node) }
             }.min { ($0.at, $0.node) < ($1.at, $1.node) }
             if let event, events[event].at <= timer?.at ?? .distantFuture, events[event].at <= end {
                 let event = events.remove(at: event)
                 now = max(now, event.at)
-                if !takesAlong(event) { deliver(event) }
+                if !nodes[event.node].isStopped, !takesAlong(event) { deliver(event) }
             } else if let timer, timer.at <= end {
                 now = max(now, timer.at)
                 nodes[timer.node].core.handleTimeout(at: now)
@@ -269,7 +278,7 @@ struct VirtualLink {
         _ node: Int, _ id: ConnectionID, _ address: Multiaddr, _ expected: PeerID?, _ security: ProtocolID
     ) {
         let latency = Duration.milliseconds(Int64.random(in: latency, using: &generator))
-        guard let listener = nodes.firstIndex(where: { $0.address == address }) else {
+        guard let listener = nodes.firstIndex(where: { $0.address == address && !$0.isStopped }) else {
             return post(node, .dialFailed(id, .transport("connection refused", .dial)), after: latency * 2)
         }
         let acceptID = ConnectionID(nextInbound)
