@@ -157,6 +157,31 @@ import TuttiMembership
         #expect(core.neighbours == [PeerIndex(1)])
     }
 
+    @Test("Candidates take no room from one who asks, and neighbours do")
+    func room() {
+        var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)
+        core.handle(.peersFound((1...5).map { PeerIndex($0) }), at: .zero)
+        var asked: [PeerIndex] = []
+        while let effect = core.nextEffect() { if case .connect(let peer) = effect { asked.append(peer) } }
+        #expect(asked.count == 5)
+        guard let reached = asked.first else { return }
+        core.handle(.peerConnected(reached, group: .none), at: .zero)
+        while core.nextEffect() != nil {}
+        for number in 10...15 as ClosedRange<UInt32> {
+            let peer = PeerIndex(number)
+            core.handle(.peerConnected(peer, group: .none), at: .zero)
+            core.handle(.received(peer, .neighbour(isHighPriority: false)), at: .zero)
+            var answers: [Bool] = []
+            while let effect = core.nextEffect() {
+                if case .send(peer, .neighbourAnswer(let isAccepted)) = effect { answers.append(isAccepted) }
+            }
+            #expect(answers == [number < 14])
+            // The fifth place goes to the one that was reached.
+            if number == 13 { core.handle(.received(reached, .neighbourAnswer(isAccepted: true)), at: .zero) }
+        }
+        #expect(core.neighbours == [10, 11, 12, 13].map { PeerIndex($0) } + [reached])
+    }
+
     @Test("An answer that nobody waits for makes no neighbour and ends the other side's belief")
     func unasked() {
         var core = MembershipCore(own: PeerIndex(0), configuration: Self.quiet, seed: 1, at: .zero)

@@ -240,7 +240,8 @@ struct NeighbourViews: Sendable {
         if isActive(peer) { return links.send(.neighbourAnswer(isAccepted: true), to: peer) }
         // Both asked each other: both take it.
         let isMutual = candidates.contains { $0.peer == peer }
-        let hasRoom = active.count + candidates.count < configuration.activeMax
+        // Candidates take no room: after a mass failure all ask the dead, and would refuse each other.
+        let hasRoom = active.count < configuration.activeMax
         guard !hasLeft, isRoomInGroup(of: peer, links), isHighPriority || hasRoom || isMutual else {
             return refuse(peer, &links)
         }

@@ -7,9 +7,20 @@ import TuttiPeers
 
 import struct NIOCore.ByteBuffer
 
-/// MembershipCore on the streams of peers that speak `/tutti/mesh/1` (`PeerStreams`).
+/// MembershipCore on the streams of peers that speak `/tutti/mesh/1` (`PeerStreams`), and its way in: a node that wants
+/// neighbours and has none asks those that it is connected with (`RejoinMachine`).
 package struct MembershipPort: Sendable {
+    private enum Wish: Sendable {
+        /// Nobody has asked for neighbours yet.
+        case unasked
+        case neighbours
+        /// It left on purpose.
+        case solitude
+    }
+
     private var core: MembershipCore
+    private var wish = Wish.unasked
+    private var entry: RejoinMachine
     private var streams = PeerStreams(owner: 3)
     private var numbers = RequestNumbers(owner: 4)
     private static let dialTimeout = Duration.seconds(10)
@@ -20,6 +31,7 @@ package struct MembershipPort: Sendable {
 
     package init(configuration: MembershipConfiguration, seed: UInt64, at now: Instant) {
         core = MembershipCore(own: PeerTable.own, configuration: configuration, seed: seed, at: now)
+        entry = RejoinMachine(seed: ~seed)
         limits = configuration.limits
     }
 
@@ -38,21 +50,29 @@ package struct MembershipPort: Sendable {
         for index in awaited.values { body(index) }
     }
     package var nextTimeout: Instant? {
-        guard let own = streams.nextTimeout else { return core.nextTimeout }
-        return min(own, core.nextTimeout ?? own)
+        var earliest = core.nextTimeout
+        if let next = streams.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = entry.nextTimeout { earliest = min(earliest ?? next, next) }
+        return earliest
     }
 
     package mutating func handleTimeout(at now: Instant, _ context: inout NodeContext) {
         streams.handleTimeout(at: now)
         if let next = core.nextTimeout, next <= now { core.handleTimeout(at: now) }
+        // A neighbour may have come in this turn.
+        if core.neighbours.isEmpty, let due = entry.nextTimeout, due <= now,
+            let peer = entry.handleTimeout(at: now, connected: streams.connectedPeers)
+        {
+            join(peer, at: now, &context)
+        }
     }
 
     package mutating func handle(_ command: MembershipCommand, at now: Instant, _ context: inout NodeContext) {
         switch command {
-        case .join(let peer):
-            guard let index = context.table.index(of: peer) else { return }
-            core.handle(.joinRequested(index), at: now)
-        case .leave: core.handle(.leaveRequested, at: now)
+        case .join(let peer): join(peer, at: now, &context)
+        case .leave:
+            wish = .solitude
+            core.handle(.leaveRequested, at: now)
         case .found(let peers):
             core.handle(.peersFound(peers.compactMap { context.table.index(of: $0) }), at: now)
         case .search(let request, let question, let plan, let deadline):
@@ -71,6 +91,10 @@ package struct MembershipPort: Sendable {
                 return
             }
             connect(peer, over: id, at: now, &context)
+            // The first that discovery comes upon is the way in.
+            if context.hasDiscovery, wish != .solitude, core.neighbours.isEmpty, !entry.wasAsked(peer) {
+                join(peer, at: now, &context)
+            }
         case .streamArrived(let key, _, let peer):
             streams.streamArrived(key, from: peer)
             connect(peer, over: key.connection, at: now, &context)
@@ -78,6 +102,7 @@ package struct MembershipPort: Sendable {
             if let index = streams.speaker(on: key) { receive(bytes, from: index, on: key, at: now, &context) }
         case .peerDisconnected(let peer):
             let index = streams.peerDisconnected(peer)
+            entry.peerDisconnected(peer)
             if let index = awaited.removeValue(forKey: peer) { core.handle(.connectFailed(index), at: now) }
             if let index { core.handle(.peerDisconnected(index), at: now) }
         case .streamEnded, .streamFailed, .connectionPreferred, .connectionClosed, .streamOpened, .openFailed:
@@ -104,6 +129,13 @@ package struct MembershipPort: Sendable {
         } else {
             core.handle(.connectFailed(index), at: now)
         }
+    }
+
+    private mutating func join(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
+        guard let index = context.table.index(of: peer) else { return }
+        wish = .neighbours
+        if streams.isConnected(peer) { entry.didAsk(peer) }
+        core.handle(.joinRequested(index), at: now)
     }
 
     private mutating func connect(
@@ -144,6 +176,10 @@ package struct MembershipPort: Sendable {
                 break
             }
         }
+        let isAlone = core.neighbours.isEmpty
+        // Others have joined through it.
+        if !isAlone, wish == .unasked { wish = .neighbours }
+        entry.update(isAlone: isAlone && wish == .neighbours, canAsk: streams.isAnyConnected, at: now)
         streams.hand(over: &context)
     }
 

@@ -338,10 +338,6 @@ package struct NodeCore: Sendable {
             discovery?.connected(peer, id, at: now, context)
         case .emit(.peerIdentified(let peer, let profile)):
             if let id = context.peers.connection(to: peer) { giveAll(.peerIdentified(peer, profile, id), at: now) }
-            // The first that speaks the mesh's protocol is the way in.
-            if discovery != nil, profile.protocols.contains(MembershipWire.protocolID), neighbours.isEmpty {
-                membership?.handle(.join(peer), at: now, &context)
-            }
         case .emit(.peerDisconnected(let peer, _)):
             context.isReachabilityStale = autonat != nil
             discovery?.disconnected(peer, at: now)

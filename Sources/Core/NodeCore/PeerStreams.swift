@@ -58,6 +58,8 @@ struct PeerStreams: Sendable {
     var nextTimeout: Instant? { outbound.nextTimeout }
     func owns(_ request: RequestID) -> Bool { outbound.owns(request) }
     func isConnected(_ peer: PeerID) -> Bool { connected[peer] != nil }
+    var isAnyConnected: Bool { !connected.isEmpty }
+    var connectedPeers: [PeerID] { connected.keys.sorted() }
     func forEachPeer(_ body: (PeerIndex) -> Void) {
         for index in connected.values { body(index) }
     }

@@ -61,12 +61,14 @@ enum MembershipScenarios {
             lab.run(until: lab.fleet.now + .milliseconds(1))
         }
         lab.fleet.apply(.massDeparture(UInt32(settings["failures"]) * 10_000, isSilent: settings["silent"] == 1))
+        let known = lab.knownPart(sources: 20)
         lab.broadcast(settings["messages"], interval: .milliseconds(500))
         lab.run(until: lab.fleet.now + .seconds(20))
         let after = lab.shape(sources: 20, degree: world.configuration.views.activeMax)
         var result = ScenarioResult()
         lab.describe(&result)
         result.add("largest part after the failure", after.largestShare)
+        result.add("largest part of those who know of each other", known)
         result.add("mean path before the failure", shape.meanPath)
         result.add("longest path before the failure", Double(shape.longestPath))
         guard settings["session"] == 0 else {

@@ -146,6 +146,26 @@ struct MeshLab: ~Copyable {
         return shape
     }
 
+    /// The share of those who live in their largest part, if all who know of each other were joined: no repair out of the
+    /// views alone makes a larger one.
+    /// - Parameter sources: so many peers' parts are looked at.
+    func knownPart(sources: Int) -> Double {
+        let alive = (0..<fleet.count).filter { fleet.isAlive(PeerIndex(UInt32($0))) }
+        var graph = [[Int]](repeating: [], count: fleet.count)
+        for place in alive {
+            let views = fleet.peers[place].core.snapshot
+            for peer in views.active + views.passive where fleet.isAlive(peer) {
+                graph[place].append(Int(peer.value))
+                graph[Int(peer.value)].append(place)
+            }
+        }
+        var largest = 0
+        for source in stride(from: 0, to: alive.count, by: max(1, alive.count / sources)) {
+            largest = max(largest, Self.distances(from: alive[source], graph).count { $0 >= 0 })
+        }
+        return Double(largest) / Double(max(1, alive.count))
+    }
+
     private static func distances(from source: Int, _ graph: [[Int]]) -> [Int32] {
         var distances = [Int32](repeating: -1, count: graph.count)
         distances[source] = 0
