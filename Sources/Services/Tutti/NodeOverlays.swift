@@ -82,6 +82,8 @@ extension NodeConfiguration {
             // Below this, saying what we don't want costs everybody more than a message that comes twice.
             gossip.mesh.idontwantThresholdBytes = 4 * 1_024
             gossip.mesh.gatherInterval = .milliseconds(20)
+            // Each link of a mesh carries each message once: twelve links cost twice what the six that are aimed at do.
+            gossip.mesh.dHigh = 8
             configuration.gossip = gossip
         }
         if mesh != nil { configuration.membership = limits == .lab ? .lab : MembershipConfiguration() }
