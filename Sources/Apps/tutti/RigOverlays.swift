@@ -48,20 +48,24 @@ struct RigOverlays: Sendable {
         let messages = try await node.gossip.subscribe(topic)
         output.write(RigAnswer(), to: request)
         let name = try Console.json([topic]).dropFirst().dropLast()
-        var texts: [PeerID: String] = [:]
+        var heads: [PeerID: [UInt8]] = [:]
         var iterator = messages.makeAsyncIterator()
         while let batch = await iterator.nextBatch() {
             let now = Date().timeIntervalSince1970
-            var lines = ""
+            let tail = Array("\",\"t\":\(now)}\n".utf8)
+            var lines: [UInt8] = []
+            lines.reserveCapacity(batch.reduce(0) { $0 + $1.data.readableBytes * 4 / 3 + 256 })
             for message in batch {
-                let author = texts[message.author] ?? "\(message.author)"
-                texts[message.author] = author
-                let data = Data(message.data.readableBytesView).base64EncodedString()
+                let head =
+                    heads[message.author]
+                    ?? Array(#"{"event":"msg","topic":\#(name),"from":"\#(message.author)","data":""#.utf8)
+                heads[message.author] = head
                 // By hand: a JSON encoder would cost more than the message did on its way.
-                lines += #"{"event":"msg","topic":\#(name),"from":"\#(author)","data":"\#(data)","t":\#(now)}"#
-                lines += "\n"
+                lines += head
+                message.data.withUnsafeReadableBytes { lines += Data($0).base64EncodedData() }
+                lines += tail
             }
-            output.write(lines: Array(lines.utf8))
+            output.write(lines: lines)
         }
     }
 

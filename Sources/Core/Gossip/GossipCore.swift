@@ -184,10 +184,10 @@ package struct GossipCore: Sendable {
         guard !numbers.isEmpty else { return }
         peers[slot].outboxRecords = []
         let index = peers[slot].index
-        guard numbers.contains(where: { cache.contains($0) && cache[$0].holder(index) != nil }) else { return }
+        guard numbers.contains(where: { cache.isHeld($0, by: index) }) else { return }
         var kept: [GossipMessage] = []
         for (place, message) in peers[slot].outbox.messages.enumerated() {
-            if place < numbers.count, cache.contains(numbers[place]), cache[numbers[place]].holder(index) != nil {
+            if place < numbers.count, cache.isHeld(numbers[place], by: index) {
                 stats.messagesSent &-= 1
                 stats.duplicatesSpared &+= 1
             } else {

@@ -150,16 +150,7 @@ extension GossipCore {
     private mutating func receiveDuplicate(_ number: UInt32, _ digest: UInt64, from slot: Int, at now: Instant) {
         stats.duplicates &+= 1
         guard cache.contains(number), cache[number].digest == digest else { return }
-        let index = peers[slot].index
-        let holder = cache[number].holder(index)
-        if let holder {
-            guard !cache[number].holders[holder].hasDelivered else { return }
-            cache[number].holders[holder].hasDelivered = true
-        } else if cache[number].from != index {
-            cache[number].holders.append(GossipRecord.Holder(peer: index, hasDelivered: true))
-        } else {
-            return
-        }
+        guard cache[number].noteCopy(from: peers[slot].index) else { return }
         let topic = cache[number].topic
         switch cache[number].state {
         case .pending, .ignored: return

@@ -35,6 +35,17 @@ struct GossipRecord: Sendable {
     var holders: [Holder] = []
 
     func holder(_ peer: PeerIndex) -> Int? { holders.firstIndex { $0.peer == peer } }
+
+    /// False when the peer had sent it before.
+    mutating func noteCopy(from peer: PeerIndex) -> Bool {
+        if let holder = holder(peer) {
+            defer { holders[holder].hasDelivered = true }
+            return !holders[holder].hasDelivered
+        }
+        guard from != peer else { return false }
+        holders.append(Holder(peer: peer, hasDelivered: true))
+        return true
+    }
 }
 
 /// The messages of the last few heartbeats by their running numbers: those that wait for a verdict, those that can be
@@ -55,6 +66,11 @@ struct MessageCache: Sendable {
     subscript(_ number: UInt32) -> GossipRecord {
         get { records[Int(number &- base)] }
         _modify { yield &records[Int(number &- base)] }
+    }
+
+    /// Whether the peer is known to have it.
+    func isHeld(_ number: UInt32, by peer: PeerIndex) -> Bool {
+        contains(number) && records[Int(number &- base)].holders.contains { $0.peer == peer }
     }
 
     mutating func append(_ record: GossipRecord) {

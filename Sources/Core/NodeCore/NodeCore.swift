@@ -157,6 +157,9 @@ package struct NodeCore: Sendable {
         return earliest
     }
 
+    /// `nextTimeout` for a class that holds the core: reading a property there would copy the whole value.
+    package mutating func timeoutInPlace() -> Instant? { nextTimeout }
+
     package mutating func nextEffect() -> Effect? {
         if outbox.isEmpty, let since = unsettledSince { settle(at: since) }
         return outbox.popFirst()

@@ -8,7 +8,7 @@ import Synchronization
 final class BatchQueue<Element: Sendable>: Sendable {
     private struct State: Sendable {
         var items: [Element] = []
-        var waiter: UnsafeContinuation<[Element]?, Never>?
+        var waiter: UnsafeContinuation<Void, Never>?
         var isFinished = false
     }
 
@@ -21,35 +21,40 @@ final class BatchQueue<Element: Sendable>: Sendable {
 
     /// False when the queue is full or finished; the element is then dropped.
     func append(_ element: Element) -> Bool {
-        let (isTaken, waiter) = state.withLock { state -> (Bool, UnsafeContinuation<[Element]?, Never>?) in
+        let (isTaken, waiter) = state.withLock { state -> (Bool, UnsafeContinuation<Void, Never>?) in
             guard !state.isFinished, state.items.count < countMax else { return (false, nil) }
-            if let waiter = state.waiter {
-                state.waiter = nil
-                return (true, waiter)
-            }
             state.items.append(element)
-            return (true, nil)
+            return (true, state.waiter.take())
         }
-        waiter?.resume(returning: [element])
+        waiter?.resume()
         return isTaken
     }
 
     /// Everything that has been appended since the last call; waits for something. Nil once finished and empty.
+    ///
+    /// What is appended between the consumer's being woken and its running is in the batch too.
     func next() async -> [Element]? {
+        while true {
+            let (batch, isFinished) = state.withLock { state -> ([Element], Bool) in
+                defer { state.items = [] }
+                return (state.items, state.isFinished)
+            }
+            if !batch.isEmpty { return batch }
+            if isFinished { return nil }
+            await wait()
+        }
+    }
+
+    private func wait() async {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
-                let answer = state.withLock { state -> [Element]?? in
-                    if !state.items.isEmpty {
-                        let batch = state.items
-                        state.items = []
-                        return .some(batch)
-                    }
-                    if state.isFinished { return .some(nil) }
+                let isReady = state.withLock { state in
+                    guard state.items.isEmpty, !state.isFinished else { return true }
                     precondition(state.waiter == nil, "a batch queue has one consumer")
                     state.waiter = continuation
-                    return .none
+                    return false
                 }
-                if let answer { continuation.resume(returning: answer) }
+                if isReady { continuation.resume() }
             }
         } onCancel: {
             finish()
@@ -60,9 +65,8 @@ final class BatchQueue<Element: Sendable>: Sendable {
     func finish() {
         let waiter = state.withLock { state in
             state.isFinished = true
-            defer { state.waiter = nil }
-            return state.waiter
+            return state.waiter.take()
         }
-        waiter?.resume(returning: nil)
+        waiter?.resume()
     }
 }

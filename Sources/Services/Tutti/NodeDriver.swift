@@ -562,7 +562,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
     }
 
     private func arm() {
-        guard !isStopped, let next = core.nextTimeout else { return }
+        guard !isStopped, let next = core.timeoutInPlace() else { return }
         alarm.arm(for: next, on: loop) { self.fire() }
     }
 
@@ -570,7 +570,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         alarm.fired()
         guard !isStopped else { return }
         let now = Self.now()
-        if let next = core.nextTimeout, next <= now {
+        if let next = core.timeoutInPlace(), next <= now {
             core.handleTimeout(at: now)
             drain()
         }
