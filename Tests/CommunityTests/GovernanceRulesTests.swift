@@ -135,9 +135,8 @@ struct GovernanceRulesTests {
         let old = town.people[admin].core.parents
         let cut = town.people[admin].point
         let target = town.people[admin].member
-        try town.act(0) { core, device throws(CommunityRefusal) in
-            try core.roleRemoval(
-                .admin, from: target, heads: [town.people[admin].device: cut], reason: "", by: device)
+        try town.act(0) { [feed = town.people[admin].device] core, device throws(CommunityRefusal) in
+            try core.roleRemoval(.admin, from: target, heads: [feed: cut], reason: "", by: device)
         }
         let grant = GovernanceBody.roleGrant(RoleGrantBody(member: town.people[who].member, role: .trader))
         town.write(admin, .roleGrant, grant, on: old)
@@ -165,9 +164,8 @@ struct GovernanceRulesTests {
         }
         #expect(town.state.labels.count == 1)
         let target = town.people[admin].member
-        try town.act(0) { core, device throws(CommunityRefusal) in
-            try core.memberRemoval(
-                target, heads: [town.people[admin].device: before], reason: "stolen", by: device)
+        try town.act(0) { [feed = town.people[admin].device] core, device throws(CommunityRefusal) in
+            try core.memberRemoval(target, heads: [feed: before], reason: "stolen", by: device)
         }
         #expect(town.state.labels.isEmpty && town.roles(who) == [.member] && !town.isMember(admin))
         #expect(town.people[0].core.roster.devices[town.people[admin].device]?.cut == before)

@@ -84,8 +84,8 @@ struct Town {
 
     mutating func resident(_ role: Role) throws -> Int {
         let who = try resident("\(role)")
-        try act(0) { core, device throws(CommunityRefusal) in
-            try core.roleGrant(role, to: self.people[who].member, by: device)
+        try act(0) { [member = people[who].member] core, device throws(CommunityRefusal) in
+            try core.roleGrant(role, to: member, by: device)
         }
         return who
     }
