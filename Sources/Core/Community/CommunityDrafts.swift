@@ -317,9 +317,28 @@ extension CommunityCore {
         _ kind: EntryKind, _ body: GovernanceBody, _ device: DeviceID
     ) throws(CommunityRefusal) -> EntryDraft {
         let draft = try Self.draft(kind, body, parents: parents, head: head)
+        for object in Self.objects(of: body) where state.updatesNeeded.contains(object) { throw .updateNeeded }
         var fold = fold
         guard fold.wouldCount(kind, body, parents: parents, device) else { throw .withoutEffect }
         return draft
+    }
+}
+
+extension CommunityCore {
+    /// What an act is about, as an entry of a later version may name it.
+    private static func objects(of body: GovernanceBody) -> [Bytes32] {
+        switch body {
+        case .inviteClose(let body): [body.invite.bytes]
+        case .admit(let id), .vouchWithdrawal(let id): [id.bytes]
+        case .roleGrant(let body): [body.member.bytes]
+        case .roleRemoval(let body): [body.member.bytes]
+        case .memberRemoval(let body): [body.member.bytes]
+        case .vote(let body): [body.proposal.bytes]
+        case .close(let body): [body.proposal.bytes]
+        case .vouch(let body): [body.member.bytes]
+        case .labelWithdrawal(let body): [body.label.bytes]
+        default: []
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-import TuttiJournal
 
 /// Why something can't be done in a community now, and what to do about it.
 package enum CommunityRefusal: Error, Hashable, Sendable, CustomStringConvertible {

@@ -23,7 +23,6 @@ package enum GovernanceBody: Hashable, Sendable {
     /// Takes back the vouch with this id.
     case vouchWithdrawal(EntryID)
     case label(LabelBody)
-    /// Takes back the label with this id.
     case labelWithdrawal(LabelWithdrawalBody)
     case acknowledgement
     /// Of a kind that this version doesn't know. A critical one stops what is done with `object` (nil: with the
@@ -69,6 +68,12 @@ package struct DeviceCertificate: Hashable, Sendable {
     package var device: DeviceID
     /// By the member's key over the place (the community; in a founding its nonce) and the device.
     package var signature: [UInt8]
+
+    package init(member: MemberID, device: DeviceID, signature: [UInt8]) {
+        self.member = member
+        self.device = device
+        self.signature = signature
+    }
 }
 
 package struct DeviceRevocationBody: Hashable, Sendable {
@@ -77,6 +82,13 @@ package struct DeviceRevocationBody: Hashable, Sendable {
     package var reason: String
     /// By the member's key.
     package var signature: [UInt8]
+
+    package init(member: MemberID, cut: FeedCut, reason: String, signature: [UInt8]) {
+        self.member = member
+        self.cut = cut
+        self.reason = reason
+        self.signature = signature
+    }
 }
 
 package struct InviteBody: Hashable, Sendable {
@@ -102,6 +114,11 @@ package struct InviteCloseBody: Hashable, Sendable {
     package var invite: EntryID
     /// The joins that count; others stay pending.
     package var joins: [EntryID]
+
+    package init(invite: EntryID, joins: [EntryID]) {
+        self.invite = invite
+        self.joins = joins
+    }
 }
 
 package struct JoinBody: Hashable, Sendable {
@@ -111,11 +128,24 @@ package struct JoinBody: Hashable, Sendable {
     /// By the invite's key over community, invite and member.
     package var inviteKey: Bytes32
     package var proof: [UInt8]
+
+    package init(invite: EntryID, certificate: DeviceCertificate, nickname: String, inviteKey: Bytes32, proof: [UInt8])
+    {
+        self.invite = invite
+        self.certificate = certificate
+        self.nickname = nickname
+        self.inviteKey = inviteKey
+        self.proof = proof
+    }
 }
 
 package struct LeaveBody: Hashable, Sendable {
     /// Of the member's other devices.
     package var cuts: [FeedCut]
+
+    package init(cuts: [FeedCut]) {
+        self.cuts = cuts
+    }
 }
 
 package struct RoleGrantBody: Hashable, Sendable {
@@ -172,6 +202,13 @@ package struct ProposalBody: Hashable, Sendable {
     package var title: String
     package var text: String
     package var action: Action
+
+    package init(charter: Bytes32, title: String, text: String, action: Action) {
+        self.charter = charter
+        self.title = title
+        self.text = text
+        self.action = action
+    }
 }
 
 package struct VoteBody: Hashable, Sendable {
@@ -183,6 +220,11 @@ package struct VoteBody: Hashable, Sendable {
 
     package var proposal: EntryID
     package var choice: Choice
+
+    package init(proposal: EntryID, choice: Choice) {
+        self.proposal = proposal
+        self.choice = choice
+    }
 }
 
 /// One closer's signature under the end of a proposal. It is complete when, with those of `countersigned` that say the
@@ -196,13 +238,27 @@ package struct CloseBody: Hashable, Sendable {
     package var votes: [EntryID]
     /// Entries of other closers, ascending.
     package var countersigned: [EntryID]
+
+    package init(proposal: EntryID, passed: Bool, electorate: Int, votes: [EntryID], countersigned: [EntryID]) {
+        self.proposal = proposal
+        self.passed = passed
+        self.electorate = electorate
+        self.votes = votes
+        self.countersigned = countersigned
+    }
 }
 
 package struct VouchBody: Hashable, Sendable {
     package var member: MemberID
-    /// In minor units of the charter's currency-free scale: how much one answers for.
+    /// How much the author answers for, in minor units of whatever the community counts in.
     package var amount: Int64
     package var note: String
+
+    package init(member: MemberID, amount: Int64, note: String) {
+        self.member = member
+        self.amount = amount
+        self.note = note
+    }
 }
 
 package struct LabelBody: Hashable, Sendable {
@@ -215,9 +271,20 @@ package struct LabelBody: Hashable, Sendable {
     /// "spam", "hidden", …: lower-case letters, digits and hyphens.
     package var label: String
     package var reason: String
+
+    package init(subject: Subject, label: String, reason: String) {
+        self.subject = subject
+        self.label = label
+        self.reason = reason
+    }
 }
 
 package struct LabelWithdrawalBody: Hashable, Sendable {
     package var label: EntryID
     package var reason: String
+
+    package init(label: EntryID, reason: String) {
+        self.label = label
+        self.reason = reason
+    }
 }
