@@ -39,7 +39,7 @@ import struct NIOCore.ByteBuffer
         let header = Array(bytes[1..<186])
         #expect(Array(header[..<9]) == [1, 1, 0x12, 0x34, 3, 0, 0, 0, 6])
         #expect(Array(header[9..<17]) == [0, 0, 0, 0, 0, 0, 0, 2])
-        #expect(Array(header[17..<25]) == [0x01, 0xA0, 0xC4, 0x91, 0x3C, 0x00, 0, 0])
+        #expect(Array(header[17..<25]) == [0x01, 0xA0, 0xC4, 0x50, 0x6C, 0x00, 0, 0])
         #expect(Array(header[25..<57]) == CommunityID.test.bytes.bytes)
         #expect(Array(header[57..<89]) == Author(1).key.publicKey.raw)
         #expect(Array(header[89..<121]) == entry.header.previous.bytes.bytes)
@@ -93,7 +93,7 @@ import struct NIOCore.ByteBuffer
         for bit in 0..<bytes.count * 8 {
             var turned = bytes
             turned[bit / 8] ^= 1 << UInt8(bit % 8)
-            if case .success(let entry) = Self.read(turned) {
+            if case .entry(let entry) = try? JournalMessage(ByteBuffer(bytes: turned)) {
                 #expect(!entry.isSignatureValid, "bit \(bit)")
             }
         }

@@ -169,14 +169,14 @@ import TuttiJournal
 
         // Set back by a minute: what we claim goes on from where it was.
         node.handle(.clockRead(milliseconds: startMilliseconds - minute))
-        let third = try #require(node.appended[node.append("three")]?.first)
+        let third = try #require(node.appendedEntry("three"))
         #expect(third.header.time > entries[1].header.time)
 
         // It was years ahead, over a restart: that isn't kept for ever.
         node.handle(.clockRead(milliseconds: startMilliseconds * 2))
         node.append("four")
         var again = node.reopened(roster: .of(Author(1).device))
-        let fifth = try #require(again.appended[again.append("five")]?.first)
+        let fifth = try #require(again.appendedEntry("five"))
         #expect(fifth.header.time.milliseconds == startMilliseconds)
         #expect(fifth.header.sequence == EntrySequence(5))
     }
@@ -187,7 +187,7 @@ import TuttiJournal
         node.append("one", "two")
         var again = node.reopened(roster: .of(Author(1).device))
         #expect(again.core.feeds == node.core.feeds)
-        let entry = try #require(again.appended[again.append("three")]?.first)
+        let entry = try #require(again.appendedEntry("three"))
         #expect(entry.header.sequence == EntrySequence(3) && entry.header.previous == node.published[1].id)
     }
 
@@ -208,12 +208,12 @@ import TuttiJournal
 
         // Still so after a restart, before it hears anything.
         var again = restored.reopened(roster: roster)
-        #expect(again.failed[again.append("mine")] == .deviceEnded)
+        #expect(again.appendError("mine") == .deviceEnded)
         // And it keeps the rest of the old feed like anybody's.
         #expect(again.receive([original.published[2]]) == [.accept])
 
         again.handle(.deviceStarted(Author(9).key))
-        let entry = try #require(again.appended[again.append("mine")]?.first)
+        let entry = try #require(again.appendedEntry("mine"))
         #expect(entry.header.device == Author(9).device && entry.header.sequence == .first)
         #expect(again.reopened().core.proofs.isEmpty)
     }
@@ -231,8 +231,8 @@ import TuttiJournal
         #expect(node.receive(copy.entries) == [.accept])
         #expect(node.events.first == .ownFeedElsewhere(copy.entries[0].point))
         #expect(node.core.feeds[0].isFrozen && node.publishedProofs.count == 1)
-        #expect(node.failed[node.append("three")] == .deviceEnded)
+        #expect(node.appendError("three") == .deviceEnded)
         var again = node.reopened()
-        #expect(again.failed[again.append("three")] == .deviceEnded)
+        #expect(again.appendError("three") == .deviceEnded)
     }
 }

@@ -38,7 +38,7 @@ import TuttiJournal
         var generator = SeededGenerator(seed: UInt64(seed))
         var nodes = [Node(roster: roster), Node(), Node(roster: roster)]
         for place in nodes.indices {
-            for round in 0..<12 {
+            for round in 0..<40 {
                 var rest = all.shuffled(using: &generator)[...]
                 while !rest.isEmpty {
                     let part = Array(rest.prefix(Int.random(in: 1...9, using: &generator)))

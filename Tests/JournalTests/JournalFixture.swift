@@ -246,6 +246,16 @@ struct Node {
         return id
     }
 
+    mutating func appendedEntry(_ body: String) -> Entry? {
+        let id = append(body)
+        return appended[id]?.first
+    }
+
+    mutating func appendError(_ body: String) -> AppendError? {
+        let id = append(body)
+        return failed[id]
+    }
+
     /// What a slow disk has to do, done.
     mutating func finishWrites() {
         let due = writes

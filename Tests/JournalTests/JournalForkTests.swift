@@ -40,7 +40,7 @@ import TuttiJournal
     func brokenLink() throws {
         var author = Author(2)
         author.write(count: 2)
-        let broken = author.entry(at: EntrySequence(3), previous: EntryID(.zero), "broken")
+        let broken = author.entry(at: EntrySequence(3), previous: author.entries[0].id, "broken")
         let alsoBroken = author.entry(
             at: EntrySequence(3), previous: EntryID(Bytes32(words: (9, 9, 9, 9))), "broken")
         #expect(FaultProof(author.entries[0], broken) == nil)

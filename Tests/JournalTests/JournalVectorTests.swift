@@ -136,7 +136,7 @@ import struct NIOCore.ByteBuffer
         let feed = feed()
         let branch = feed.branch(after: 2)
         let fork = try #require(FaultProof(feed.entries[2], branch.next("other")))
-        let broken = feed.entry(at: EntrySequence(4), previous: EntryID(.zero), "broken")
+        let broken = feed.entry(at: EntrySequence(4), previous: feed.entries[0].id, "broken")
         let link = try #require(FaultProof(feed.entries[2], broken))
         return [("two at one place", fork), ("a broken link", link)].map { name, proof in
             FaultVector(

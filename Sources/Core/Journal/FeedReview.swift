@@ -54,6 +54,7 @@ struct FeedReview: Sendable {
         guard var state = holdings.feeds.states[device], let cut = holdings.roster.devices[device]?.cut,
             state.holds(cut.sequence)
         else { return true }
+        state.isFrozen = holdings.isFrozen(by: holdings.feeds.proofs[device])
         let entries = answer.storedEntries.map(\.entry).filter {
             $0.header.device == device && $0.header.sequence == cut.sequence
         }

@@ -116,7 +116,7 @@ extension FeedState {
             return state.holds(place) ? .ask(place) : asSparse ?? .frozen
         }
         if state.isNothing { return mayOpen ? .attach(opened(header, id, sparse)) : asSparse ?? .apart }
-        if state.holds(place) { return FeedPoint(sequence: place, id: id) == state.head ? .known : .ask(place) }
+        if state.holds(place) { return .ask(place) }
         if place == state.head.sequence.next {
             guard header.previous == state.head.id else { return .ask(state.head.sequence) }
             var grown = state

@@ -173,12 +173,13 @@ package struct JournalCore: Sendable {
             holdings.stats.appended &+= UInt64(entries.count)
             holdings.emit(.appended(request, entries))
         }
-        let own = write.appends.flatMap(\.entries) + write.adopted
+        let own = write.adopted + write.appends.flatMap(\.entries)
         if !own.isEmpty { holdings.emit(.publish(own)) }
         for proof in write.batch.proofs {
             holdings.stats.proofsTaken &+= 1
             holdings.emit(.publishProof(proof))
-            holdings.emit(.emit(.feedFrozen(proof.device, proof)))
+            let isFrozen = holdings.feeds.states[proof.device]?.isFrozen ?? false
+            if isFrozen { holdings.emit(.emit(.feedFrozen(proof.device, proof))) }
         }
         let records = write.stage.devices.compactMap { holdings.feeds.states[$0]?.record(of: $0) }
         if !records.isEmpty { holdings.emit(.feedsChanged(records)) }

@@ -34,6 +34,8 @@ struct JournalIntake: Sendable {
     private var batches: Deque<Batch> = []
     private var introductions: [RequestID: [Arrival]] = [:]
     private var lookups: [RequestID: (arrival: Arrival, asked: EntrySequence)] = [:]
+    /// How many lookups each feed waits for.
+    private var asking: [DeviceID: Int] = [:]
     private var held: HeldTable
     private var deliveries = DeliveryTable()
     private var expected: [DeviceID: Expected] = [:]
@@ -168,7 +170,8 @@ struct JournalIntake: Sendable {
 
     private mutating func missing(_ arrival: Arrival, _ holdings: inout JournalHoldings, at now: Instant) {
         holdings.stats.gap &+= 1
-        guard arrival.source.door == .gossip else {
+        // Gossip comes in any order; sync does not, unless the entry before waits for the disk's answer.
+        guard arrival.source.door == .gossip || asking[arrival.device] != nil else {
             wanted.insert(arrival.device)
             return finish(arrival, .ignore, &holdings)
         }
@@ -183,6 +186,7 @@ struct JournalIntake: Sendable {
         }
         let id = holdings.request()
         lookups[id] = (arrival, sequence)
+        asking[arrival.device, default: 0] += 1
         let query = JournalQuery.feed(
             arrival.device, sequence...sequence, newestFirst: false, countMax: 2, bytesMax: 2 * Entry.bytesMax)
         holdings.emit(.load(query, id))
@@ -195,6 +199,9 @@ struct JournalIntake: Sendable {
         guard let (asker, asked) = lookups.removeValue(forKey: id) else { return false }
         var arrival = asker
         let entry = arrival.entry
+        let left = (asking[arrival.device] ?? 1) - 1
+        asking[arrival.device] = left > 0 ? left : nil
+        stir(arrival.device)
         let others = answer.storedEntries.map(\.entry).filter {
             $0.header.device == entry.header.device && $0.header.sequence == asked
         }
@@ -304,7 +311,13 @@ struct JournalIntake: Sendable {
             let devices = stirred.sorted()
             stirred.removeAll()
             for device in devices {
-                for arrival in held.take(device) { consider(arrival, &holdings, at: now) }
+                // Each after the one that it attaches to: upwards, and below the range downwards.
+                let low = (expected[device].map(\.state) ?? holdings.feeds.states[device])?.low ?? .none
+                let arrivals = held.take(device)
+                let below = arrivals.prefix { $0.entry.header.sequence < low }
+                for arrival in arrivals.dropFirst(below.count) + below.reversed() {
+                    consider(arrival, &holdings, at: now)
+                }
             }
         }
         while batches.count < holdings.limits.verifiesMax, !unverified.isEmpty {
@@ -372,8 +385,6 @@ struct JournalIntake: Sendable {
         var arrival = leave(arrival, &holdings)
         let since = arrival.heldSince ?? now
         arrival.heldSince = since
-        // Only gossip waits for a verdict; others ask again.
-        if arrival.source.door != .gossip { settle(&arrival, .ignore, &holdings) }
         let configuration = holdings.configuration
         let (grace, expiry) = (since + configuration.gapGrace, since + configuration.holdDuration)
         guard held.hold(arrival, grace: grace, until: expiry) else {
