@@ -436,6 +436,38 @@ private struct Household {
         }
     }
 
+    @Test("A device that was closed itself does nothing more")
+    func ownClosing() {
+        var source = Sample.source(1)
+        var keys = MailboxKeys(device: Sample.device(1), from: &source)
+        let now = HybridTime(milliseconds: 5)
+        keys.handle(.fellowsChanged([]), at: now, from: &source)
+        keys.handle(.fellowClosed(Sample.device(1)), at: now, from: &source)
+        while keys.nextEffect() != nil {}
+        keys.handle(.rotationRequested, at: now, from: &source)
+        keys.handleTimeout(at: HybridTime(milliseconds: 90 * Self.day), from: &source)
+        #expect(keys.nextEffect() == nil && keys.nextTimeout == nil)
+    }
+
+    @Test("When epochs have run out timeouts still move on, and keys stay limited")
+    func lastEpoch() throws {
+        var source = Sample.source(1)
+        var keys = MailboxKeys(device: Sample.device(1), from: &source)
+        let fellow = MailboxFellow(device: Sample.device(2), key: Sample.pair(3).publicKey, epoch: .max)
+        var now: UInt64 = 5
+        for round in 0..<80 {
+            let bytes: [UInt8] =
+                [1, 1, 0] + Sample.bytes32(2).bytes + [1, 0x80, 0, 0, 0] + [UInt8](repeating: 0, count: 8)
+            let pass = try MailboxKeyPass(bytes: bytes + Sample.bytes32(UInt8(round + 1)).bytes)
+            keys.handle(.fellowsChanged([fellow]), at: HybridTime(milliseconds: now), from: &source)
+            keys.handle(.keysPassed(pass, by: Sample.device(2)), at: HybridTime(milliseconds: now), from: &source)
+            keys.handleTimeout(at: HybridTime(milliseconds: now), from: &source)
+            let next = try #require(keys.nextTimeout)
+            #expect(next.milliseconds > now && keys.keysCount <= MailboxLimits.keysMax)
+            now = next.milliseconds
+        }
+    }
+
     @Test("Nobody makes a member keep more keys than the limit")
     func limit() throws {
         var source = Sample.source(1)

@@ -63,6 +63,7 @@ package struct MailboxKeys: Sendable {
     private var passedAt: [MailboxHolder: UInt64] = [:]
     private var exposedSince: UInt64?
     private var announcedAt: UInt64?
+    private var rotatedAt: UInt64?
     private var latest: UInt64 = 0
     private var effects: Deque<Effect> = []
     /// Passed keys that weren't taken: there are too many.
@@ -110,8 +111,9 @@ package struct MailboxKeys: Sendable {
     package var nextTimeout: HybridTime? {
         let deletions = held.indices.dropLast().map { deletionDue($0) }
         let passes = lackingSince.keys.map { passDue($0) }
-        let due = ([rotationDue, announcementDue] + deletions + passes).compactMap { $0 }.min()
-        return due.map { HybridTime(milliseconds: $0) }
+        guard !closed.contains(device) else { return nil }
+        let due = [rotationDue, announcementDue ?? .max] + deletions + passes
+        return due.min().map { HybridTime(milliseconds: $0) }
     }
 
     // MARK: Outputs
@@ -136,10 +138,16 @@ package struct MailboxKeys: Sendable {
         return UInt64(place) * MailboxLimits.turnMilliseconds
     }
 
-    private var rotationDue: UInt64? {
+    private var rotationDue: UInt64 {
         guard held.contains(where: \.isMine) else { return 0 }
-        guard let newest, !isExposureUsed else { return isRotationRequested ? 0 : (exposedSince ?? latest) + turn }
-        return newest.key.validFrom.milliseconds + MailboxLimits.rotationMilliseconds + turn
+        // Of equal epochs, at the last one, a new key isn't always the newest.
+        let again = rotatedAt.map { $0 + MailboxLimits.retryMilliseconds } ?? 0
+        guard let newest, !isExposureUsed else {
+            let since = exposedSince ?? latest
+            let due = isRotationRequested ? since : since + turn
+            return rotatedAt.map { $0 >= since } == true ? max(again, due) : due
+        }
+        return max(again, newest.key.validFrom.milliseconds + MailboxLimits.rotationMilliseconds + turn)
     }
 
     private var newest: Held? { held.last { !$0.isExposed } }
@@ -156,7 +164,7 @@ package struct MailboxKeys: Sendable {
     private var announcementDue: UInt64? {
         guard let mine = held.last(where: \.isMine) else { return nil }
         if let known = fellows.first(where: { $0.device == device }), known.epoch >= mine.key.epoch { return nil }
-        return announcedAt.map { $0 + MailboxLimits.passRetryMilliseconds } ?? 0
+        return announcedAt.map { $0 + MailboxLimits.retryMilliseconds } ?? 0
     }
 
     private func deletionDue(_ index: Int) -> UInt64 {
@@ -172,18 +180,19 @@ package struct MailboxKeys: Sendable {
         // What nobody else has yet goes at once, the rest when others had their turn.
         let isNew = lacks(holder).contains { $0.isMine && $0.holders == [.device(device)] }
         let due = isNew ? since : since + turn + MailboxLimits.turnMilliseconds
-        return max(due, passedAt[holder].map { $0 + MailboxLimits.passRetryMilliseconds } ?? 0)
+        return max(due, passedAt[holder].map { $0 + MailboxLimits.retryMilliseconds } ?? 0)
     }
 
     // MARK: Acts
 
     private mutating func act(from source: inout KeySource) {
-        while let first = held.indices.dropLast().first, deletionDue(first) <= latest {
-            held.removeFirst()
+        guard !closed.contains(device) else { return }
+        while let old = held.indices.dropLast().first(where: { deletionDue($0) <= latest }) {
+            held.remove(at: old)
             effects.append(.keep)
         }
         exposedSince = newest == nil || isExposureUsed ? exposedSince ?? latest : nil
-        if let due = rotationDue, due <= latest { rotate(from: &source) }
+        if rotationDue <= latest { rotate(from: &source) }
         if let due = announcementDue, due <= latest, let mine = held.last(where: \.isMine)?.key {
             announcedAt = latest
             effects.append(
@@ -202,6 +211,7 @@ package struct MailboxKeys: Sendable {
             pair: SealingKeyPair(from: &source))
         insert(Held(key: key, isMine: true, isExposed: false, holders: [.device(device)]))
         isRotationRequested = false
+        rotatedAt = latest
         announcedAt = nil
         passedAt = [:]
         effects.append(.keep)
@@ -213,7 +223,7 @@ package struct MailboxKeys: Sendable {
         for fellow in fellows where fellow.device != device { keysOf.append((.device(fellow.device), fellow.key)) }
         let lacking = keysOf.filter { !lacks($0.holder).isEmpty }
         lackingSince = Dictionary(
-            uniqueKeysWithValues: lacking.map { ($0.holder, lackingSince[$0.holder] ?? latest) })
+            lacking.map { ($0.holder, lackingSince[$0.holder] ?? latest) }, uniquingKeysWith: { first, _ in first })
         passedAt = passedAt.filter { lackingSince[$0.key] != nil }
 
         let due = lacking.filter { passDue($0.holder) <= latest }
@@ -255,7 +265,7 @@ package struct MailboxKeys: Sendable {
     private mutating func insert(_ one: Held) {
         let index = held.firstIndex { one.key.isBefore($0.key) } ?? held.count
         held.insert(one, at: index)
-        if held.count > MailboxLimits.keysMax { held.removeFirst() }
+        if held.count > MailboxLimits.keysMax { held.remove(at: index == 0 ? 1 : 0) }
     }
 
     private mutating func markExposed() {

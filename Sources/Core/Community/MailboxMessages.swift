@@ -231,8 +231,8 @@ package enum MailboxLimits {
     package static let keptMilliseconds: UInt64 = graceMilliseconds + 366 * 86_400_000
     /// The devices of a member take their turns, so that mostly one alone does what is due.
     package static let turnMilliseconds: UInt64 = 60_000
-    /// A pass that nobody has seen in a feed by then is made again.
-    package static let passRetryMilliseconds: UInt64 = 3_600_000
+    /// A pass or an announcement that doesn't show in the feed by then is made again.
+    package static let retryMilliseconds: UInt64 = 3_600_000
     /// Whom a key is remembered to have been passed to. At it only live devices and today's code are.
     package static let holdersMax = 128
     /// Devices of a community whose keys are known.
