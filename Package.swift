@@ -145,7 +145,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Wire", []), ("Yamux", []), ("Noise", []), ("Connection", []), ("TLS", ["TuttiTransport"]),
         ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Discovery", ["TuttiPeers", "TuttiTransport"]),
         ("Kademlia", ["TuttiKademlia"]),
-        ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]),
+        ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Sync", ["TuttiJournal"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

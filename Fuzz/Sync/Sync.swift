@@ -109,7 +109,8 @@ func parts(_ source: inout ByteSource, asked: SyncParts) -> SyncParts {
 func roots(_ source: inout ByteSource, like own: SyncRoots) -> SyncRoots {
     if source.bool() { return own }
     return SyncRoots(
-        stamp: UInt64(source.byte() & 3), feeds: name(&source), feedCount: Int(source.byte()), governance: own.governance,
+        stamp: UInt64(source.byte() & 3), feeds: name(&source), feedCount: Int(source.byte()),
+        governance: own.governance,
         governanceCount: Int(source.byte()))
 }
 
@@ -251,7 +252,9 @@ func fuzzCore(_ source: inout ByteSource) {
         case 5:
             guard !world.batches.isEmpty else { continue }
             let batch = world.batches.remove(at: source.below(world.batches.count))
-            if source.bool() { world.core.handle(.governanceChanged(added: batch.entries.map(\.id), removed: []), at: now) }
+            if source.bool() {
+                world.core.handle(.governanceChanged(added: batch.entries.map(\.id), removed: []), at: now)
+            }
             let outcome = source.pick([SyncOutcome.stored, .stored, .refused, .forged])
             world.core.handle(.settled(batch.id, outcome), at: now)
         case 6:

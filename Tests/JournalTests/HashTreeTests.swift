@@ -39,7 +39,9 @@ struct HashTreeTests {
         var random = SeededGenerator(seed: seed)
         // Few bits, so that keys meet, and some that agree almost to the end.
         let all = (0..<300).map { _ in
-            seed % 2 == 0 ? id(UInt64.random(in: 0..<4_096, using: &random) << 52) : id(0, UInt64.random(in: 0..<512, using: &random))
+            seed % 2 == 0
+                ? id(UInt64.random(in: 0..<4_096, using: &random) << 52)
+                : id(0, UInt64.random(in: 0..<512, using: &random))
         }
         var kept = Set<EntryID>()
         var grown = HashTree<EntryID>()

@@ -43,7 +43,8 @@ struct SyncFigureTests {
         #expect(world.areEqual())
         #expect(world.nodes[0].receivedCount + world.nodes[1].receivedCount == 100)
         let beside = world.bytes - world.entryBytes
-        print("reconcile 50 of 2,000 feeds: \(beside) bytes beside \(world.entryBytes) of entries,",
+        print(
+            "reconcile 50 of 2,000 feeds: \(beside) bytes beside \(world.entryBytes) of entries,",
             "\(world.requestCount) requests of both sides, \(time) of CPU for both sides")
         #expect(beside <= 100_000)
         #expect(world.requestCount <= 8, "not even all requests of both sides together")

@@ -148,7 +148,10 @@ struct SyncLiarTests {
             guard case .entries(let pages) = answer else { return answer }
             return .entries(
                 pages.map { page in
-                    page.map { syncEntry($0.header.device, $0.header.sequence.value, after: EntryID(.init(words: (1, 2, 3, 4)))) }
+                    page.map {
+                        syncEntry(
+                            $0.header.device, $0.header.sequence.value, after: EntryID(.init(words: (1, 2, 3, 4))))
+                    }
                 })
         }
     }
@@ -170,10 +173,11 @@ struct SyncLiarTests {
 
     @Test("One entry a time, for ever: it is slow, and it ends")
     func drip() throws {
-        var alone = world({ _, answer in
-            guard case .entries(let pages) = answer else { return answer }
-            return .entries(pages.map { Array($0.prefix(1)) })
-        }, honest: false)
+        var alone = world(
+            { _, answer in
+                guard case .entries(let pages) = answer else { return answer }
+                return .entries(pages.map { Array($0.prefix(1)) })
+            }, honest: false)
         try alone.run(for: .seconds(600))
         #expect(alone.contents(1) == alone.contents(0), "he gave all of it in the end")
         #expect(alone.answersTo[1, default: 0] < 100)

@@ -43,7 +43,8 @@ struct SyncWireTests {
                 SyncRange(
                     device: device, sequences: .first ... .max, isNewestFirst: true, countMax: 256),
                 SyncRange(
-                    device: other, sequences: EntrySequence(300)...EntrySequence(300), isNewestFirst: false, countMax: 1),
+                    device: other, sequences: EntrySequence(300)...EntrySequence(300), isNewestFirst: false, countMax: 1
+                ),
             ], bytesMax: 524_288, withBodies: true),
         .governance(after: .max, countMax: 256, bytesMax: 1), .named([chain[0].id], bytesMax: 9),
         .proofs([device]), .receipts([SyncReceipt(device: device, head: .max)]),
@@ -100,7 +101,8 @@ struct SyncWireTests {
         }
         #expect(
             hex(bytes(SyncRequest.parts(parts)))
-                == "03" + "0000000000000001" + "00" + "01" + "03abc0" + "00" + "0010" + "00000000000000010000000000000002"
+                == "03" + "0000000000000001" + "00" + "01" + "03abc0" + "00" + "0010"
+                + "00000000000000010000000000000002"
                 + "00")
         let zero = DeviceID(.zero)
         let range = SyncRange(
@@ -121,7 +123,9 @@ struct SyncWireTests {
         let buffer = bytes(Self.requests[place])
         #expect(try SyncWire.decodeRequest(buffer) == Self.requests[place])
         for end in 0..<buffer.readableBytes {
-            #expect(throws: DecodeError.self) { try SyncWire.decodeRequest(buffer.getSlice(at: 0, length: end) ?? buffer) }
+            #expect(throws: DecodeError.self) {
+                try SyncWire.decodeRequest(buffer.getSlice(at: 0, length: end) ?? buffer)
+            }
         }
         var longer = buffer
         longer.writeInteger(UInt8(0))
@@ -133,7 +137,9 @@ struct SyncWireTests {
         let buffer = bytes(Self.answers[place])
         #expect(try SyncWire.decodeAnswer(buffer) == Self.answers[place])
         for end in 0..<buffer.readableBytes {
-            #expect(throws: DecodeError.self) { try SyncWire.decodeAnswer(buffer.getSlice(at: 0, length: end) ?? buffer) }
+            #expect(throws: DecodeError.self) {
+                try SyncWire.decodeAnswer(buffer.getSlice(at: 0, length: end) ?? buffer)
+            }
         }
         var longer = buffer
         longer.writeInteger(UInt8(0))
