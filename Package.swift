@@ -159,6 +159,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunity"]),
+        ("Sync", ["TuttiJournal"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

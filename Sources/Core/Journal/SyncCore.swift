@@ -130,9 +130,7 @@ package struct SyncCore: Sendable {
                 failed(id, at: now)
             case .resume(let peer):
                 guard sessions[peer] != nil else { continue }
-                let isOpen = isOpen(peer)
                 sessions[peer]?.isPaused = false
-                sessions[peer]?.wantsReconcile = isOpen
             case .receipts(let peer): sendReceipts(peer)
             }
         }
@@ -193,6 +191,8 @@ package struct SyncCore: Sendable {
     private mutating func openIfReady(_ peer: PeerID, at now: Instant) {
         guard isOpen(peer) else { return }
         effects.append(.emit(.opened(peer)))
+        // What is below our lows isn't in the tree.
+        sessions[peer]?.queryDepths(replica)
         // One reconciliation teaches both: the lower name begins.
         if own < peer {
             sessions[peer]?.wantsReconcile = true
@@ -234,6 +234,8 @@ package struct SyncCore: Sendable {
         nextSerial += 1
         pause(peer, until: until)
         sessions[peer]?.forgetAll(serial: nextSerial)
+        sessions[peer]?.wantsReconcile = true
+        sessions[peer]?.queryDepths(replica)
         effects.append(.emit(.violated(peer, violation)))
     }
 
@@ -257,7 +259,7 @@ package struct SyncCore: Sendable {
         while let request = sessions[peer]?.nextRequest(RequestID(nextRequest + 1), &replica, &ledger, at: now) {
             send(request, to: peer, at: now)
         }
-        guard let session = sessions[peer], session.isIdle, !session.isCaughtUp, session.reconciledCount > 0 else {
+        guard let session = sessions[peer], session.isIdle, !session.isCaughtUp, session.isCompared else {
             return
         }
         sessions[peer]?.isCaughtUp = true
@@ -342,8 +344,7 @@ package struct SyncCore: Sendable {
                 interval = interval.doubled(times, max: interval * configuration.fruitlessIntervalsMax)
             }
             timers.set(.reconcile(peer), at: now + jittered(interval))
-            // What is below our lows isn't in the tree.
-            if let count = sessions[peer]?.reconciledCount, count % 8 == 1 { sessions[peer]?.queryDepths(replica) }
+            if let count = sessions[peer]?.reconciledCount, count % 8 == 0 { sessions[peer]?.queryDepths(replica) }
         }
     }
 
@@ -505,7 +506,7 @@ package struct SyncCore: Sendable {
 
     /// The peer's descent teaches us as well.
     private mutating func learn(_ parts: SyncParts, of peer: PeerID, at now: Instant) {
-        guard isOpen(peer), sessions[peer]?.isPaused == false else { return }
+        guard sessions[peer]?.isPaused == false else { return }
         postpone(peer, at: now)
         var isAnyNew = false
         for part in parts.governance {
@@ -521,7 +522,8 @@ package struct SyncCore: Sendable {
 
     /// The peer has just begun a reconciliation: ours can wait.
     private mutating func postpone(_ peer: PeerID, at now: Instant) {
-        guard sessions[peer] != nil, timers.isSet(.reconcile(peer)) else { return }
+        sessions[peer]?.isCompared = true
+        guard timers.isSet(.reconcile(peer)) else { return }
         timers.set(.reconcile(peer), at: now + jittered(configuration.interval))
     }
 }

@@ -59,6 +59,8 @@ struct SyncSession: Sendable {
     var isAccepted = false
     var isPaused = false
     var wantsReconcile = false
+    /// Trees were compared, whoever began.
+    var isCompared = false
     /// Told since something was last learnt.
     var isCaughtUp = false
     private(set) var reconciledCount: UInt64 = 0
@@ -313,6 +315,7 @@ struct SyncSession: Sendable {
         _ own: SyncRoots, _ theirs: SyncRoots, _ parts: SyncParts, _ replica: inout SyncReplica, at now: Instant
     ) throws(SyncViolation) -> OnAnswer {
         reconciledCount += 1
+        isCompared = true
         foundCount = 0
         guard own.feeds != theirs.feeds || own.governance != theirs.governance else {
             guard parts.isEmpty else { throw .endlessTree }
