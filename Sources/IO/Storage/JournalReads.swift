@@ -49,9 +49,9 @@ struct JournalReads {
     }
 
     func entry(device: Int64, sequence: Int64) throws -> EntryRow? {
-        try rows(
+        try row(
             "SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence]
-        ).next().map(EntryRow.init)
+        ).map(EntryRow.init)
     }
 
     private func arrivals(
@@ -68,7 +68,7 @@ struct JournalReads {
     private func feed(
         _ device: DeviceID, _ range: ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int
     ) throws -> [StoredEntry] {
-        guard let name = try rows("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]).next() else {
+        guard let name = try row("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]) else {
             return []
         }
         let found = try page(
@@ -244,6 +244,11 @@ struct JournalReads {
                 true
             }
         }.prefix(searchWordsMax).map(Substring.init)
+    }
+
+    /// A cursor's row is gone with the cursor; this one stays.
+    private func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+        try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
     }
 
     private func rows(_ sql: String, _ arguments: StatementArguments) throws -> RowCursor {
