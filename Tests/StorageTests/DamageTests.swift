@@ -126,7 +126,8 @@ struct DamageTests {
                 let entries = read(journal)
                 #expect(entries.map { known.isSuperset(of: $0) } ?? true)
                 if isWhole {
-                    #expect(entries == sample.entries)
+                    let isSame = entries == sample.entries
+                    #expect(isSame)
                     guard case .opening(let read) = journal.answer(.opening) else {
                         Issue.record("a whole file gives no opening")
                         continue

@@ -152,7 +152,7 @@ struct SQLiteJournalTests {
             }
         }
         #expect(tally.withLock { $0.refused } == Int(writer.stats.refused))
-        #expect(writer.stats.batches == 30 - writer.stats.refused)
+        #expect(writer.stats.batches == 30 - writer.stats.refused && writer.stats.refused > 0)
     }
 
     @Test("Reads beside writes see whole batches")

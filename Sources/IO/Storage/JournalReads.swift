@@ -50,8 +50,9 @@ struct JournalReads {
     }
 
     func entry(device: Int64, sequence: Int64) throws -> EntryRow? {
-        try one("SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence])
-            .map(EntryRow.init)
+        try row(
+            "SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?", [device, sequence]
+        ).map(EntryRow.init)
     }
 
     private func arrivals(
@@ -68,7 +69,7 @@ struct JournalReads {
     private func feed(
         _ device: DeviceID, _ range: ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int
     ) throws -> [StoredEntry] {
-        guard let name = try one("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]) else {
+        guard let name = try row("SELECT number FROM names WHERE bytes = ?", [device.bytes.data]) else {
             return []
         }
         let found = try page(
@@ -208,7 +209,7 @@ struct JournalReads {
     }
 
     private func message(_ id: EntryID) throws -> MessageRow? {
-        try one("\(Self.messages) WHERE messages.id = ?", [id.bytes.data]).map(message)
+        try row("\(Self.messages) WHERE messages.id = ?", [id.bytes.data]).map(message)
     }
 
     private func message(_ row: Row) throws -> MessageRow {
@@ -256,8 +257,8 @@ struct JournalReads {
         }.prefix(searchWordsMax).map(Substring.init)
     }
 
-    /// A copy: a cursor's own row is good only as long as the cursor.
-    private func one(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+    /// A cursor's row is gone with the cursor; this one stays.
+    private func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
         try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
     }
 

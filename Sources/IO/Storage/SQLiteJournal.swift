@@ -32,7 +32,23 @@ package final class SQLiteJournal: Sendable {
         path: String, configuration: JournalFileConfiguration = JournalFileConfiguration()
     ) throws(JournalStorageError) {
         self.path = path
-        pool = try named { try Self.open(path, configuration) }
+        let isOld = FileManager.default.fileExists(atPath: path)
+        pool = try named {
+            do {
+                return try Self.open(path, configuration)
+            } catch let error as DatabaseError where isOld && Self.isForeign(error, path) {
+                throw JournalStorageError.damaged
+            }
+        }
+    }
+
+    /// The file's tables or its head aren't those that we made.
+    private static func isForeign(_ error: DatabaseError, _ path: String) -> Bool {
+        switch error.resultCode {
+        case .SQLITE_ERROR: true
+        case .SQLITE_READONLY: FileManager.default.isWritableFile(atPath: path)
+        default: false
+        }
     }
 
     private static func open(_ path: String, _ settings: JournalFileConfiguration) throws -> DatabasePool {
@@ -55,8 +71,12 @@ package final class SQLiteJournal: Sendable {
                 try db.execute(sql: "PRAGMA max_page_count = \(max(1, bytesMax / JournalSchema.pageBytes))")
             }
         }
+        let attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o600]
+        if isNew, !FileManager.default.createFile(atPath: path, contents: nil, attributes: attributes) {
+            throw JournalStorageError.failed("can't make a file at this place")
+        }
+        let isFilled = try size(of: path) > JournalSchema.pageBytes
         let pool = try DatabasePool(path: path, configuration: configuration)
-        if isNew { try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path) }
         try pool.writeWithoutTransaction { db in
             // After the pool's own choice, which is NORMAL: that flushes only at checkpoints.
             try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = \(logBytesMax)")
@@ -64,18 +84,15 @@ package final class SQLiteJournal: Sendable {
                 throw JournalStorageError.failed("SQLite does not flush commits")
             }
         }
-        do {
-            let (isNewer, isComplete) = try pool.read { db in
-                try (JournalSchema.migrator.hasBeenSuperseded(db), JournalSchema.migrator.hasCompletedMigrations(db))
-            }
-            guard !isNewer else {
-                throw isComplete ? JournalStorageError.failed("a newer version wrote this file") : .damaged
-            }
-            try JournalSchema.migrator.migrate(pool)
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
-            // The tables are not those that we made.
-            throw JournalStorageError.damaged
+        let (isNewer, isComplete) = try pool.read { db in
+            try (JournalSchema.migrator.hasBeenSuperseded(db), JournalSchema.migrator.hasCompletedMigrations(db))
         }
+        guard !isNewer else {
+            throw isComplete ? JournalStorageError.failed("a newer version wrote this file") : .damaged
+        }
+        // Only a file in its first moments, with all that it has in its log, is without tables.
+        guard isComplete || !isFilled else { throw JournalStorageError.damaged }
+        try JournalSchema.migrator.migrate(pool)
         return pool
     }
 
@@ -87,8 +104,13 @@ package final class SQLiteJournal: Sendable {
     /// What stays of the log after a burst.
     private static let logBytesMax = 64 << 20
 
+    /// Leaves one file without a log, when nothing else has it open.
     package func close() throws(JournalStorageError) {
-        try named { try pool.close() }
+        try named {
+            // What closes last are readers, who can't bring the log into the file.
+            _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
+            try pool.close()
+        }
     }
 
     // MARK: One at a time

@@ -135,7 +135,8 @@ struct MemoryTables: Sendable {
             return arrivals(first..<entries.count, after: after, countMax: countMax, bytesMax: bytesMax)
         case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
             let feed = byDevice[device] ?? []
-            let held = feed[position(range.lowerBound, in: feed)..<position(range.upperBound.next, in: feed)]
+            let end = range.upperBound >= .max ? feed.count : position(range.upperBound.next, in: feed)
+            let held = feed[min(position(range.lowerBound, in: feed), end)..<end]
             return .entries(
                 newestFirst
                     ? page(held.reversed(), countMax, bytesMax).map { entries[$0] }
