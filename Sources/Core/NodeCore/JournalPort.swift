@@ -75,7 +75,8 @@ package struct JournalPort: Sendable {
         streams = RequestStreams(Self.syncProtocol, owner: 6)
         topic = Self.topic(of: start.community)
         device = start.device
-        isIntroduced = journal.ownDevice.map { journal.feed($0) != nil } ?? false
+        let ownDevice = start.device?.device
+        isIntroduced = start.opening.feeds.contains { $0.device == ownDevice }
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
         for stored in start.governance { keep(stored.entry) }
