@@ -169,14 +169,16 @@ import TuttiJournal
 
         // Set back by a minute: what we claim goes on from where it was.
         node.handle(.clockRead(milliseconds: startMilliseconds - minute))
-        let third = try #require(node.appendedEntry("three"))
+        let appended1 = node.appendedEntry("three")
+        let third = try #require(appended1)
         #expect(third.header.time > entries[1].header.time)
 
         // It was years ahead, over a restart: that isn't kept for ever.
         node.handle(.clockRead(milliseconds: startMilliseconds * 2))
         node.append("four")
         var again = node.reopened(roster: .of(Author(1).device))
-        let fifth = try #require(again.appendedEntry("five"))
+        let appended2 = again.appendedEntry("five")
+        let fifth = try #require(appended2)
         #expect(fifth.header.time.milliseconds == startMilliseconds)
         #expect(fifth.header.sequence == EntrySequence(5))
     }
@@ -187,7 +189,8 @@ import TuttiJournal
         node.append("one", "two")
         var again = node.reopened(roster: .of(Author(1).device))
         #expect(again.core.feeds == node.core.feeds)
-        let entry = try #require(again.appendedEntry("three"))
+        let appended3 = again.appendedEntry("three")
+        let entry = try #require(appended3)
         #expect(entry.header.sequence == EntrySequence(3) && entry.header.previous == node.published[1].id)
     }
 
@@ -213,7 +216,8 @@ import TuttiJournal
         #expect(again.receive([original.published[2]]) == [.accept])
 
         again.handle(.deviceStarted(Author(9).key))
-        let entry = try #require(again.appendedEntry("mine"))
+        let appended4 = again.appendedEntry("mine")
+        let entry = try #require(appended4)
         #expect(entry.header.device == Author(9).device && entry.header.sequence == .first)
         #expect(again.reopened().core.proofs.isEmpty)
     }
