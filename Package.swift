@@ -36,18 +36,18 @@ var targets: [Target] = [
     module("Gossip", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("Membership", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("Journal", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
-    module("Community", "Core", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, deque, crypto]),
+    module("CommunityCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, deque, crypto]),
     module(
         "NodeCore", "Core",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunity", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", nio, deque,
         ]),
     module(
         "Simulator", "Lab",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunity", "TuttiNodeCore", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", nio, deque,
         ]),
     module("Storage", "IO", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, grdb]),
     module(
@@ -62,16 +62,16 @@ var targets: [Target] = [
         ],
         path: "Sources/Services/Tutti", swiftSettings: settings),
     .target(
-        name: "TuttiCommunityNode",
+        name: "TuttiCommunity",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunity", "TuttiNodeCore", "TuttiStorage", "Tutti",
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage", "Tutti",
             nio, nioPosix, logging, lifecycle,
         ],
-        path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
+        path: "Sources/Services/TuttiCommunityCore", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.
     module("LabCommand", "Apps", ["TuttiSimulator", arguments]),
     .executableTarget(
-        name: "TuttiCommand", dependencies: ["Tutti", "TuttiCommunityNode", "TuttiLabCommand", nio, logging, lifecycle, arguments],
+        name: "TuttiCommand", dependencies: ["Tutti", "TuttiCommunity", "TuttiLabCommand", nio, logging, lifecycle, arguments],
         path: "Sources/Apps/tutti", swiftSettings: settings),
     .executableTarget(
         name: "TuttiLab", dependencies: ["TuttiLabCommand"], path: "Sources/Apps/tutti-lab",
@@ -90,7 +90,7 @@ var targets: [Target] = [
     tests("Gossip", ["TuttiBase", "TuttiIdentity", "TuttiGossip", nio]),
     tests("Membership", ["TuttiBase", "TuttiIdentity", "TuttiMembership", nio]),
     tests("Journal", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio]),
-    tests("Community", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunity", nio]),
+    tests("CommunityCore", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", nio]),
     tests(
         "Storage",
         ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiSimulator", nio, grdb]),
@@ -158,7 +158,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Discovery", ["TuttiPeers", "TuttiTransport"]),
         ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
-        ("Sealed", ["TuttiJournal", "TuttiCommunity"]),
+        ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
@@ -173,6 +173,7 @@ let package = Package(
     name: "tutti",
     products: [
         .library(name: "Tutti", targets: ["Tutti"]),
+        .library(name: "TuttiCommunity", targets: ["TuttiCommunity"]),
         .executable(name: "tutti", targets: ["TuttiCommand"]),
         .executable(name: "tutti-lab", targets: ["TuttiLab"]),
     ],

@@ -2,7 +2,7 @@
 import ArgumentParser
 import Foundation
 import Tutti
-import TuttiCommunityNode
+import TuttiCommunity
 
 /// What commands on a community share.
 struct CommunityOptions: ParsableArguments {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import TuttiCommunityNode
+import TuttiCommunity
 
 /// Answers of a community's node as lines for people. Texts that others wrote are shown with their control characters
 /// escaped: a nickname must not move the cursor.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import TuttiCommunityNode
+import TuttiCommunity
 
 struct JournalGroup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -4,7 +4,7 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import Tutti
-import TuttiCommunityNode
+import TuttiCommunity
 
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
 package import TuttiBase
-package import TuttiCommunity
+package import TuttiCommunityCore
 package import TuttiGossip
 package import TuttiIdentity
 package import TuttiJournal

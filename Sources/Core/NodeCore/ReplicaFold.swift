@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiJournal
 
 /// What entries mean to this node: governance to CommunityCore, chat to the rows that are shown. One batch at a time.

@@ -5,7 +5,7 @@ public import ServiceLifecycle
 import Synchronization
 public import Tutti
 import TuttiBase
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore

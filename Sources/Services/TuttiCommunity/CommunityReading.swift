@@ -2,7 +2,7 @@
 import Foundation
 import Tutti
 import TuttiBase
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore

@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 import TuttiBase
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 import TuttiBase
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 

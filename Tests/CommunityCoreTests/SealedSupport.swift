@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
-import TuttiCommunity
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 
