@@ -64,14 +64,16 @@ var targets: [Target] = [
     .target(
         name: "TuttiCommunity",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage", "Tutti",
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
+            "Tutti",
             nio, nioPosix, logging, lifecycle,
         ],
-        path: "Sources/Services/TuttiCommunityCore", swiftSettings: settings),
+        path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.
     module("LabCommand", "Apps", ["TuttiSimulator", arguments]),
     .executableTarget(
-        name: "TuttiCommand", dependencies: ["Tutti", "TuttiCommunity", "TuttiLabCommand", nio, logging, lifecycle, arguments],
+        name: "TuttiCommand",
+        dependencies: ["Tutti", "TuttiCommunity", "TuttiLabCommand", nio, logging, lifecycle, arguments],
         path: "Sources/Apps/tutti", swiftSettings: settings),
     .executableTarget(
         name: "TuttiLab", dependencies: ["TuttiLabCommand"], path: "Sources/Apps/tutti-lab",

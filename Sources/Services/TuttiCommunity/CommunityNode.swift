@@ -75,7 +75,7 @@ public final class CommunityNode: Service, Sendable {
 
     /// Returns when the folder's replica has begun, or the node has failed to.
     public func started() async throws {
-        try await begun.wait()
+        try await begun.passed()
     }
 
     // MARK: The replica
@@ -180,7 +180,7 @@ private final class Gate: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    func wait() async throws {
+    func passed() async throws {
         await withCheckedContinuation { continuation in
             let isOpen = state.withLock { state in
                 if !state.isOpen { state.waiters.append(continuation) }
