@@ -107,6 +107,7 @@ package struct SyncCore: Sendable {
         case .requestFailed(let id): failed(id, at: now)
         case .answerMalformed(let id):
             guard let peer = finish(id) else { break }
+            sessions[peer]?.giveUp(id, &ledger)
             punish(peer, .malformed, at: now)
         case .asked(let id, let peer, let request): asked(id, by: peer, request, at: now)
         case .requestMalformed(let peer): punish(peer, .malformed, at: now)
