@@ -34,6 +34,7 @@ struct SyncLiarTests {
             #expect((1...16).contains(alone.violations(1).count), sourceLocation: location)
         }
         #expect(alone.answersTo[1, default: 0] < 400, sourceLocation: location)
+        alone.disconnect(1, 0)
         #expect(alone.nodes[1].core.claimCount == 0, sourceLocation: location)
         #expect(alone.nodes[1].core.bytesUnderWay == 0, sourceLocation: location)
         // With an honest peer beside him.

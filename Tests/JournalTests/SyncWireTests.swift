@@ -118,8 +118,8 @@ struct SyncWireTests {
                 == "0501" + zeros + "01" + "ac02")
     }
 
-    @Test("A request survives its bytes, and no part of them is a message", arguments: 0..<requests.count)
-    func requests(_ place: Int) throws {
+    @Test("A request survives its bytes, and no part of them is a message", arguments: SyncWireTests.requests.indices)
+    func requestBytes(_ place: Int) throws {
         let buffer = bytes(Self.requests[place])
         #expect(try SyncWire.decodeRequest(buffer) == Self.requests[place])
         for end in 0..<buffer.readableBytes {
@@ -132,8 +132,8 @@ struct SyncWireTests {
         #expect(throws: DecodeError.self) { try SyncWire.decodeRequest(longer) }
     }
 
-    @Test("An answer survives its bytes, and no part of them is a message", arguments: 0..<answers.count)
-    func answers(_ place: Int) throws {
+    @Test("An answer survives its bytes, and no part of them is a message", arguments: SyncWireTests.answers.indices)
+    func answerBytes(_ place: Int) throws {
         let buffer = bytes(Self.answers[place])
         #expect(try SyncWire.decodeAnswer(buffer) == Self.answers[place])
         for end in 0..<buffer.readableBytes {

@@ -107,6 +107,7 @@ package struct SyncCore: Sendable {
         case .requestFailed(let id): failed(id, at: now)
         case .answerMalformed(let id):
             guard let peer = finish(id) else { break }
+            sessions[peer]?.giveUp(id, &ledger)
             punish(peer, .malformed, at: now)
         case .asked(let id, let peer, let request): asked(id, by: peer, request, at: now)
         case .requestMalformed(let peer): punish(peer, .malformed, at: now)
@@ -300,7 +301,6 @@ package struct SyncCore: Sendable {
         do throws(SyncViolation) {
             let result = try sessions[peer]?.answered(id, answer, &replica, &ledger, &stats, at: now) ?? .nothing
             if case .refused(let refusal) = result { return refused(peer, refusal, at: now) }
-            if memories[peer]?.stalls ?? 0 > 0 { remember(peer) { $0.stalls = 0 } }
             take(result, from: peer, at: now)
         } catch {
             punish(peer, error, at: now)
@@ -320,6 +320,13 @@ package struct SyncCore: Sendable {
     }
 
     private mutating func take(_ result: SyncSession.OnAnswer, from peer: PeerID, at now: Instant) {
+        // Who answers small questions and never a large one goes on stalling.
+        let isWorking =
+            switch result {
+            case .batch, .proofs, .reconciled(.equal), .reconciled(.fruitless): true
+            case .nothing, .greeted, .refused, .reconciled(.fruitful): false
+            }
+        if isWorking, memories[peer]?.stalls ?? 0 > 0 { remember(peer) { $0.stalls = 0 } }
         switch result {
         case .nothing, .refused: return
         case .greeted:

@@ -143,7 +143,8 @@ private struct TreeDescent<Leaf: HashTreeLeaf>: Sendable {
             guard parts.isEmpty else { throw .endlessTree }
             return []
         }
-        guard parts.count == 1, let part = parts.first, part.prefix.count == 0 else { throw .endlessTree }
+        guard let part = parts.first else { throw .garbageTree }
+        guard parts.count == 1, part.prefix.count == 0 else { throw .endlessTree }
         if isChecked, HashTree<Leaf>.rootDigest(count: count, part.digest) != root { throw .garbageTree }
         guard !isSkipped else { return [] }
         return try go(on: part, &tree, answersLeaves: false, isChecked: isChecked)
