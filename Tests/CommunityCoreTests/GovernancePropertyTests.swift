@@ -102,7 +102,7 @@ struct GovernancePropertyTests {
     }
 
     static func history(seed: UInt64, acts: Int) throws -> Town {
-        var town = try Town(seed: seed, uses: 6)
+        var town = try Town(seed: seed, uses: 9)
         for _ in 0..<4 { _ = try town.resident() }
         for role in [Role.admin, .admin, .moderator] {
             let who = try town.resident("R")

@@ -19,7 +19,7 @@ struct InviteLinkTests {
     func roundTrip() throws {
         let link = try Self.link()
         #expect(link.text.hasPrefix("tutti://join/AQEBAQ"))
-        #expect(link.bytes.count == 1 + 96 + 5 + 1 + 2 * (1 + 46) + 4)
+        #expect(link.bytes.count == 1 + 96 + 5 + 1 + 2 * (1 + 49) + 4)
         #expect(try InviteLink(text: link.text) == link)
         #expect(try InviteLink(text: "  \(link.text)\n") == link)
         let code = link.text.dropFirst(InviteLink.scheme.count)

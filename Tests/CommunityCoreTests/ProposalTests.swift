@@ -152,8 +152,8 @@ struct ProposalTests {
         town.catchUpAll()
         #expect(town.state.proposals[open]?.outcome == .lapsed)
         let late = town.newcomer()
-        let person = town.people[late]
         town.catchUp(late)
+        let person = town.people[late]
         town.write(
             late,
             try person.core.join(

@@ -70,8 +70,10 @@ package struct CommunityCore: Sendable {
         for entry in entries { places += fold.insert(entry) }
         stats.entries = fold.graph.nodes.count
         guard !places.isEmpty else { return Change(missing: fold.graph.missing) }
-        let before = roster
-        if places.count <= Self.aloneMax, forks == fold.graph.forksCount, places.allSatisfy(isAlone) {
+        rosterHasChanged = false
+        if places.count <= Self.aloneMax, forks == fold.graph.forksCount, places.allSatisfy(isAlone),
+            places.count == 1 || !places.contains(where: takesSomething)
+        {
             for place in places {
                 fold.judgeLast(place, closes: fold.facts.acts[place].kind == .close)
                 apply(place)
@@ -80,22 +82,23 @@ package struct CommunityCore: Sendable {
         } else {
             judgeAnew()
         }
-        return Change(state: true, roster: roster != before, missing: fold.graph.missing)
+        return Change(state: true, roster: rosterHasChanged, missing: fold.graph.missing)
     }
 
     /// Entries of `.foldUndone`.
     package mutating func remove(_ ids: [EntryID]) -> Change {
         let gone = Set(ids.filter(fold.graph.holds))
         guard !gone.isEmpty else { return Change() }
-        let (old, before) = (fold.graph, roster)
+        let old = fold.graph
         fold = GovernanceFold()
         for entry in old.entries where !gone.contains(entry.id) { _ = fold.insert(entry) }
         // Forks that proofs have shown stay; one that only showed here is found again if both entries are left.
         for (device, fork) in provenForks { _ = fold.setFork(of: device, at: fork) }
         judgeAnew()
-        return Change(state: true, roster: roster != before, missing: fold.graph.missing)
+        return Change(state: true, roster: rosterHasChanged, missing: fold.graph.missing)
     }
 
+    private var rosterHasChanged = false
     private var provenForks: [DeviceID: EntrySequence] = [:]
 
     /// Proofs that the journal holds, the canonical one for each device: where the feed becomes ambiguous.
@@ -106,9 +109,8 @@ package struct CommunityCore: Sendable {
             if fold.setFork(of: device, at: sequence) { isNews = true }
         }
         guard isNews else { return Change(missing: fold.graph.missing) }
-        let before = roster
         judgeAnew()
-        return Change(state: true, roster: roster != before, missing: fold.graph.missing)
+        return Change(state: true, roster: rosterHasChanged, missing: fold.graph.missing)
     }
 
     // MARK: Outputs
@@ -177,15 +179,25 @@ package struct CommunityCore: Sendable {
         }
     }
 
+    /// Whether the kind may take something from others.
+    private func takesSomething(_ place: Int) -> Bool {
+        switch fold.facts.acts[place].kind {
+        case .own, .close, .inviteClose, .roleRemoval, .memberRemoval: true
+        default: false
+        }
+    }
+
     /// Whether nothing is held that the removals of this entry leave without effect.
     private func takesNothingBack(_ place: Int) -> Bool {
-        fold.facts.members.indices.allSatisfy { member in
+        (fold.subjects(of: place) + [fold.facts.acts[place].owner].compactMap(\.self)).allSatisfy { member in
             let removals = fold.facts.members[member].removals.filter { $0.place == place }
             guard !removals.isEmpty else { return true }
+            // Behind a fork a cut gives back, too.
             return fold.devices(of: member).allSatisfy { device in
-                fold.graph.devices[device].nodes.allSatisfy { node in
-                    node == place || !removals.contains { fold.isBeyond($0, node) }
-                }
+                fold.graph.devices[device].fork == nil
+                    && fold.graph.devices[device].nodes.allSatisfy { node in
+                        node == place || !removals.contains { fold.isBeyond($0, node) }
+                    }
             }
         }
     }
@@ -193,10 +205,12 @@ package struct CommunityCore: Sendable {
     private mutating func judgeAnew() {
         stats.judgedAnew += 1
         fold.judge()
+        let before = roster
         state = CommunityState(community: community)
         roster = Roster()
         roster.introducing = EntryKind.introducing
         tips = []
+        defer { rosterHasChanged = roster != before }
         applyCharter()
         for member in fold.facts.members.indices { applyMember(member) }
         for place in fold.graph.nodes.indices { applyRows(place, isAnew: true) }
@@ -245,11 +259,14 @@ package struct CommunityCore: Sendable {
             let id = fold.graph.devices[index].id
             guard member != nil || isPending, let device = fold.device(index, isMember: isMember, &memo) else {
                 state.devices[id] = nil
-                roster.devices[id] = nil
+                if roster.devices.removeValue(forKey: id) != nil { rosterHasChanged = true }
                 continue
             }
             state.devices[id] = member == nil ? nil : device
-            roster.devices[id] = entry(of: device, roles: member?.roles ?? [])
+            let entry = entry(of: device, roles: member?.roles ?? [])
+            guard roster.devices[id] != entry else { continue }
+            roster.devices[id] = entry
+            rosterHasChanged = true
         }
     }
 

@@ -54,14 +54,12 @@ package enum CommunityLimits {
     /// Entries of other closers that a close builds on.
     package static let countersignedMax = 64
     package static let labelBytesMax = 32
-    /// Governance entries of one community that count; later arrivals are not taken.
+    /// Governance entries of one community, also those that wait for what they build on; later arrivals are not taken.
     package static let entriesMax = 65_536
     /// Joins by one invite that are kept beyond its uses, for an admin to look at.
     package static let joinsPendingMax = 64
     /// What everybody may write, so that one can leave, vote and be told apart from a stranger.
     package static let governanceQuotaBytesPerDay = 65_536
-    /// Entries that wait for what they build on.
-    package static let waitingMax = 8_192
     package static let linkEntryPointsMax = 5
     package static let linkTextBytesMax = 2_048
 }

@@ -66,7 +66,7 @@ struct GovernanceFacts: Sendable {
     private(set) var members: [Member] = []
     private(set) var acts: [Act] = []
     private var memberIndex: [MemberID: Int] = [:]
-    /// By place of the invite, in the order in which they count.
+    /// By place of the invite, those with its key, in the order in which they count.
     private(set) var joins: [Int: [Int]] = [:]
     private(set) var inviteCloses: [Int: [Int]] = [:]
     /// By place of the join.
@@ -112,7 +112,9 @@ struct GovernanceFacts: Sendable {
         case .join(let body):
             let role = Self.role(of: at(body.invite), in: graph)
             act = Act(kind: .join, owner: owner, subject: at(body.invite), role: role)
-            joins[at(body.invite), default: []].insertSorted(place, of: graph)
+            if case .invite(let terms) = graph.nodes[at(body.invite)].entry.body, terms.key == body.inviteKey {
+                joins[at(body.invite), default: []].insertSorted(place, of: graph)
+            }
             let joiner = member(body.certificate.member)
             members[joiner].certificates.append(place)
             members[joiner].grants.append(Grant(place: place, role: role))

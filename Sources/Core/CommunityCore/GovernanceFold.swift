@@ -39,7 +39,10 @@ struct GovernanceFold: Sendable {
         }
 
         /// The best rank with which the entry counts.
-        func rank(_ place: Int) -> Int? { valid[place] == 0 ? nil : valid[place].trailingZeroBitCount }
+        func rank(_ place: Int) -> Int? {
+            guard valid.indices.contains(place), valid[place] != 0 else { return nil }
+            return valid[place].trailingZeroBitCount
+        }
 
         mutating func bit(_ place: Int, _ rank: Int) -> Bool? {
             if known[place] & 1 << rank != 0 { return valid[place] & 1 << rank != 0 }
@@ -366,34 +369,33 @@ struct GovernanceFold: Sendable {
             isInvited = bit
         }
         guard isInvited else { return false }
+        var named: [[EntryID]] = []
         for close in facts.inviteCloses[invite] ?? [] where isWithin(close, memo) {
-            guard case .inviteClose(let named) = graph.nodes[close].entry.body,
-                !named.joins.contains(graph.nodes[place].entry.id)
-            else { continue }
+            guard case .inviteClose(let end) = graph.nodes[close].entry.body else { continue }
             var counts = isSponsorsClose(close, facts.acts[close], &memo)
             for other in 1..<Rank.member.number where counts == false { counts = memo.bit(close, other) }
             guard let counts else { return nil }
-            if counts { return false }
+            if counts { named.append(end.joins) }
         }
-        return isAmongUses(place, of: invite, terms.uses, memo)
+        return isAmongUses(place, of: invite, terms.uses, named, memo)
     }
 
-    /// The invite's joins count in the order of (depth, id), each member once.
-    private func isAmongUses(_ place: Int, of invite: Int, _ uses: Int, _ memo: Memo) -> Bool {
+    /// The invite's joins count in the order of (depth, id), each member once; after its end those that every end names.
+    private func isAmongUses(_ place: Int, of invite: Int, _ uses: Int, _ named: [[EntryID]], _ memo: Memo) -> Bool {
+        func isNamed(_ join: Int) -> Bool {
+            named.allSatisfy { $0.containsSorted(graph.nodes[join].entry.id) }
+        }
+        guard isNamed(place) else { return false }
+        let joins = facts.joins[invite] ?? []
+        let most = min(joins.count, named.map(\.count).min() ?? joins.count)
+        guard most > uses else { return true }
         var joined: Set<Int> = []
-        for join in facts.joins[invite] ?? [] where isWithin(join, memo) {
-            guard let owner = facts.acts[join].owner, hasKey(join, of: invite) else { continue }
+        for join in joins where isWithin(join, memo) && isNamed(join) {
+            guard let owner = facts.acts[join].owner else { continue }
             if joined.insert(owner).inserted, joined.count > uses { return false }
             if join == place { return true }
         }
         return false
-    }
-
-    private func hasKey(_ join: Int, of invite: Int) -> Bool {
-        guard case .join(let body) = graph.nodes[join].entry.body,
-            case .invite(let terms) = graph.nodes[invite].entry.body
-        else { return false }
-        return body.inviteKey == terms.key
     }
 
     /// Who made the invite ends it, from the same device. It must not rest on being a member: that could rest on the
@@ -443,4 +445,16 @@ struct GovernanceFold: Sendable {
 
 extension Rank {
     var number: Int { Int(rawValue) }
+}
+
+extension [EntryID] {
+    /// Of an ascending list.
+    fileprivate func containsSorted(_ id: EntryID) -> Bool {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle] < id { low = middle + 1 } else { high = middle }
+        }
+        return low < count && self[low] == id
+    }
 }

@@ -56,11 +56,10 @@ struct GovernanceGraph: Sendable {
     /// Returns the places that are new: none while the entry waits, several when others waited for it.
     mutating func insert(_ entry: GovernanceEntry) -> Range<Int> {
         let start = nodes.count
-        guard !holds(entry.id), nodes.count < CommunityLimits.entriesMax else { return start..<start }
+        guard !holds(entry.id), nodes.count + waiting.count < CommunityLimits.entriesMax else { return start..<start }
         let wanted = Set(entry.parents + entry.cited)
         let lacking = wanted.filter { places[$0] == nil }
         guard lacking.isEmpty else {
-            guard waiting.count < CommunityLimits.waitingMax else { return start..<start }
             waiting[entry.id] = Waiting(entry: entry, lacking: lacking.count)
             for id in lacking { waiters[id, default: []].append(entry.id) }
             return start..<start
@@ -72,7 +71,7 @@ struct GovernanceGraph: Sendable {
                 guard var waiter = waiting.removeValue(forKey: id) else { continue }
                 waiter.lacking -= 1
                 if waiter.lacking == 0 {
-                    if nodes.count < CommunityLimits.entriesMax { attach(waiter.entry) }
+                    attach(waiter.entry)
                 } else {
                     waiting[id] = waiter
                 }
