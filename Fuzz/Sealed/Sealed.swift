@@ -143,9 +143,10 @@ func fuzzKeys(_ source: inout ByteSource) {
             guard let pass = try? MailboxKeyPass(bytes: bytes) else { continue }
             mailbox.handle(.keysPassed(pass, by: device), at: time, from: &keys)
         case 4: mailbox.handle(.rotationRequested, at: time, from: &keys)
-        case 5: now = now &- UInt64(source.byte())
+        case 5: now -= min(now, UInt64(source.byte()))
         default:
-            now += UInt64(source.word16()) << UInt64(source.byte() & 15)
+            // Times end at 2^48.
+            now = min(1 << 46, now + UInt64(source.word16()) << UInt64(source.byte() & 15))
             mailbox.handleTimeout(at: HybridTime(milliseconds: now), from: &keys)
             require(mailbox.nextTimeout.map { $0.milliseconds > now } ?? true, "a timeout moves on")
         }
