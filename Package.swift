@@ -138,6 +138,10 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             name: "Bound", dependencies: ["TuttiBase", "TuttiConnection", "TuttiTransport"], path: "Benchmarks/Bound",
             swiftSettings: settings),
         .executableTarget(
+            name: "Replica",
+            dependencies: ["TuttiBase", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"],
+            path: "Benchmarks/Replica", swiftSettings: settings),
+        .executableTarget(
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),
         .executableTarget(

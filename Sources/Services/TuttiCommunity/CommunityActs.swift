@@ -4,7 +4,7 @@ import Tutti
 import TuttiBase
 import TuttiCommunityCore
 import TuttiIdentity
-import TuttiJournal
+package import TuttiJournal
 import TuttiNodeCore
 
 /// What commands ask to be done.
@@ -47,7 +47,7 @@ extension CommunityNode {
     }
 
     /// Appends entries of this device; returns when they are on disk.
-    func append(_ drafts: [EntryDraft]) async throws -> [Entry] {
+    package func append(_ drafts: [EntryDraft]) async throws -> [Entry] {
         switch await host.append(drafts) {
         case .success(let entries): return entries
         case .failure(let error): throw CommunityError(error)

@@ -57,20 +57,33 @@ public final class CommunityNode: Service, Sendable {
             host.stop()
             changes.finish()
         }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.node.run() }
+        try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
-                try await self.begin()
-                let server = ControlServer(ControlAddress(folder: self.folder.path)) { request, reply in
-                    await self.answer(request, reply)
-                }
-                try await server.run()
+                try await self.node.run()
+                return true
             }
-            group.addTask { try await self.readClock() }
-            // The node's end is the end; whatever else ends first has failed.
+            // A node that can't start says why itself; those who waited for it know only that it stopped.
+            group.addTask { try await self.untilStopped { try await self.serve() } }
+            group.addTask { try await self.untilStopped { try await self.readClock() } }
             defer { group.cancelAll() }
-            try await group.next()
+            while try await group.next() == false {}
         }
+    }
+
+    private func untilStopped(_ body: () async throws -> Void) async throws -> Bool {
+        do {
+            try await body()
+        } catch let error as NodeError where error.code == .stopped {
+        } catch is CancellationError {}
+        return false
+    }
+
+    private func serve() async throws {
+        try await begin()
+        let server = ControlServer(ControlAddress(folder: folder.path)) { request, reply in
+            await self.answer(request, reply)
+        }
+        try await server.run()
     }
 
     /// Returns when the folder's replica has begun, or the node has failed to.

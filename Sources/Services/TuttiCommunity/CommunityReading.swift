@@ -4,7 +4,7 @@ import Tutti
 import TuttiBase
 import TuttiCommunityCore
 import TuttiIdentity
-import TuttiJournal
+package import TuttiJournal
 import TuttiNodeCore
 
 /// What the replica holds, as it is shown.
@@ -30,6 +30,12 @@ extension CommunityNode {
                 } ?? 0)
         }
     }
+
+    /// Under what an entry of ours acts now.
+    package func governanceHead() async throws -> EntryID { try await read { $0.community.head } }
+
+    /// Entries on disk here, as heads tell.
+    package func entryCount() async throws -> UInt64 { try await status().entryCount }
 
     func members() async throws -> [MemberSummary] {
         try await read { port in

@@ -19,6 +19,11 @@ final class JournalHost: Sendable {
     /// Entries that are worth another thread.
     private static let chunkMin = 8
 
+    /// Where answers go. A closure alone in a generic place is wrapped once more each time it is looked at.
+    private struct Address {
+        let send: @Sendable (JournalCommand) -> Void
+    }
+
     private struct State {
         var appends: [RequestID: CheckedContinuation<Appended, Never>] = [:]
         var imports: [RequestID: CheckedContinuation<(accepted: Int, refused: Int), Never>] = [:]
@@ -28,7 +33,7 @@ final class JournalHost: Sendable {
 
     let writer: JournalWriter
     private let state = Mutex(State())
-    private let tell = Mutex<(@Sendable (JournalCommand) -> Void)?>(nil)
+    private let tell = Mutex<Address?>(nil)
     private let changes: ChangeHub
 
     init(_ journal: SQLiteJournal, changes: ChangeHub) {
@@ -38,7 +43,7 @@ final class JournalHost: Sendable {
 
     /// From now on answers go there.
     func connect(_ tell: @escaping @Sendable (JournalCommand) -> Void) {
-        self.tell.withLock { $0 = tell }
+        self.tell.withLock { $0 = Address(send: tell) }
     }
 
     func write(_ batch: JournalBatch) async throws {
@@ -46,7 +51,7 @@ final class JournalHost: Sendable {
     }
 
     private func answer(_ command: JournalCommand) {
-        tell.withLock { $0 }?(command)
+        tell.withLock { $0 }?.send(command)
     }
 
     // MARK: What the replica wants
