@@ -43,7 +43,7 @@ struct Replica {
         let text = String(repeating: "x", count: 200)
         let body = ChatBody(place: .channel(.zero), act: .post(text))?.bytes ?? []
         let draft = EntryDraft(kind: .chat, body: body, governance: head)
-        let rounds = count / 8 / 256
+        let rounds = (count + 2_047) / 2_048
         let began = ContinuousClock.now
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<256 {
@@ -61,10 +61,11 @@ struct Replica {
             singles.append(began.duration(to: .now) / .milliseconds(1))
         }
         let sorted = singles.sorted()
+        let total = try await node.entryCount()
         try await node.perform(.invite(uses: 20, days: 1, note: "")) { reply in
             guard case .invited(let link) = reply else { return }
             let line =
-                "{\"entriesPerSecond\":\(Int(Double(rounds * 8 * 256) / seconds)),\"singleP50\":\(sorted[150]),"
+                "{\"entries\":\(total),\"entriesPerSecond\":\(Int(Double(rounds * 8 * 256) / seconds)),\"singleP50\":\(sorted[150]),"
                 + "\"singleP99\":\(sorted[296]),\"link\":\"\(link)\"}\n"
             try FileHandle.standardOutput.write(contentsOf: Data(line.utf8))
         }
