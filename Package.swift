@@ -164,7 +164,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Peers", ["TuttiPeers", "TuttiTransport"]), ("Discovery", ["TuttiPeers", "TuttiTransport"]),
         ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
-        ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]),
+        ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
     ] as [(String, [Target.Dependency])] {
         targets.append(
