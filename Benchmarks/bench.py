@@ -160,7 +160,7 @@ def main():
     measures = {"bulk-noise": lambda: bench.bulk("noise"), "bulk-tls": lambda: bench.bulk("tls"), "conn": bench.connections,
                 "streams": bench.streams, "ping": bench.ping, "memory": lambda: bench.memory(seconds=options.hold),
                 "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip"),
-                "storage": lambda: storage.measure(bench.build("Journal"), options.runs, os.path.join(scratch, "..")),
+                "storage": lambda: storage.measure(bench.build("Journal"), bench.build("Replica"), options.runs, os.path.join(scratch, "..")),
                 "lab": lambda: simulation.measure(bench.build("tutti-lab"), options.runs, options.rigs)}
     for row in wanted:
         print("bench: %s" % row, file=sys.stderr, flush=True)
