@@ -56,6 +56,8 @@ public final class CommunityNode: Service, Sendable {
         defer {
             host.stop()
             changes.finish()
+            // One file without a log is left; a reader that still holds it leaves the log, which does no harm.
+            try? journal.close()
         }
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {

@@ -10,9 +10,6 @@ import NIOPosix
 /// runs asks that node.
 package struct ControlServer: Sendable {
     package static let lineBytesMax = 1 << 20
-    /// Commands under way at once; more wait in the kernel.
-    package static let commandsMax = 64
-
     /// Answers one request: `reply` may be called any number of times.
     package typealias Handler =
         @Sendable (_ request: Data, _ reply: @escaping @Sendable (Data) async throws -> Void) async -> Void
@@ -62,12 +59,6 @@ package struct ControlServer: Sendable {
 
 /// Asks the node that runs in a data folder.
 package enum ControlClient {
-    /// False when no node runs there.
-    package static func isServed(_ address: ControlAddress) async -> Bool {
-        guard let channel = try? await connect(address) else { return false }
-        return (try? await channel.executeThenClose { _, _ in true }) ?? false
-    }
-
     /// - Returns: false when no node runs there; `request` was not sent then.
     package static func call(
         _ address: ControlAddress, _ request: Data, reply: (Data) async throws -> Void

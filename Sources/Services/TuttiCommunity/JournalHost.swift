@@ -132,6 +132,7 @@ final class JournalHost: Sendable {
 
     /// Who waits hears that nothing comes any more.
     func stop() {
+        tell.withLock { $0 = nil }
         let (appends, imports) = state.withLock { state in
             state.isStopped = true
             defer { (state.appends, state.imports) = ([:], [:]) }
