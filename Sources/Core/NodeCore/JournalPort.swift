@@ -439,9 +439,7 @@ package struct JournalPort: Sendable {
             guard let index = context.table.index(of: batch.peer) else {
                 return sync.handle(.settled(batch.id, .refused), at: now)
             }
-            receive(
-                batch.entries, from: JournalSource(peer: index, door: batch.isGovernance ? .governanceSync : .sync),
-                for: .sync(batch.id), at: now)
+            receive(batch.entries, from: JournalSource(peer: index, door: batch.door), for: .sync(batch.id), at: now)
         case .receivedProofs(let id, let proofs, let peer):
             guard let index = context.table.index(of: peer) else {
                 return sync.handle(.settled(id, .refused), at: now)
@@ -577,9 +575,4 @@ extension SyncRequest {
     fileprivate var isAnswered: Bool {
         if case .receipts = self { false } else { true }
     }
-}
-
-extension SyncBatch {
-    /// Single governance entries may come alone; those of a range are attached to it all the same.
-    fileprivate var isGovernance: Bool { entries.allSatisfy(\.header.kind.isGovernance) }
 }
