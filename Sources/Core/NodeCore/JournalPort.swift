@@ -54,8 +54,8 @@ package struct JournalPort: Sendable {
     private var peers: [DeviceID: PeerID] = [:]
     /// Peers to which our hello went.
     private var ready: Set<PeerID> = []
-    /// Peers that were let in before we could know whether they belong.
-    private var provisional: Set<PeerID> = []
+    /// Peers that were let in before we could know whether they belong, with what they showed.
+    private var provisional: [PeerID: SyncHello] = [:]
     /// Nothing was missing once: who isn't in the roster is a stranger.
     private var hasCaughtUp = false
     private var lastRequest: UInt64 = 0
@@ -80,7 +80,7 @@ package struct JournalPort: Sendable {
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
         for stored in start.governance { keep(stored.entry) }
-        hasCaughtUp = community.state.charter != nil
+        hasCaughtUp = isAtHome
     }
 
     package var community: CommunityCore { fold.community }
@@ -212,7 +212,7 @@ package struct JournalPort: Sendable {
     private mutating func disconnected(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
         if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
         ready.remove(peer)
-        provisional.remove(peer)
+        provisional[peer] = nil
         sync.handle(.peerGone(peer), at: now)
         if let index = context.table.known(peer) { journal.handle(.peerDisconnected(index), at: now) }
     }
@@ -467,6 +467,7 @@ package struct JournalPort: Sendable {
         _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
         _ gossip: inout GossipPort?
     ) {
+        guard context.peers.connection(to: peer) != nil else { return }
         guard hello.community == journal.community else {
             return sync.handle(.judged(peer, .unknownCommunity), at: now)
         }
@@ -484,13 +485,18 @@ package struct JournalPort: Sendable {
         _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
         _ gossip: inout GossipPort?
     ) {
+        // It may have gone while its join was looked at.
+        guard context.peers.connection(to: peer) != nil else { return }
         if let device = community.roster.devices[hello.device] {
             guard device.cut == nil else { return sync.handle(.judged(peer, .excluded), at: now) }
             guard device.open == .all else { return sync.handle(.judged(peer, .notMember), at: now) }
         } else {
             // A newcomer takes the community's governance from whom it finds; what it has itself is its own join.
-            guard !hasCaughtUp else { return sync.handle(.judged(peer, .notMember), at: now) }
-            provisional.insert(peer)
+            guard !hasCaughtUp else {
+                if devices[peer] != nil { exclude(peer, at: now, &context, &gossip) }
+                return sync.handle(.judged(peer, .notMember), at: now)
+            }
+            provisional[peer] = hello
         }
         devices[peer] = hello.device
         peers[hello.device] = peer
@@ -501,13 +507,20 @@ package struct JournalPort: Sendable {
     private mutating func caughtUp(
         with peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard community.state.charter != nil else { return }
+        guard !hasCaughtUp, isAtHome else { return }
         hasCaughtUp = true
-        for peer in provisional.sorted() {
-            guard let device = devices[peer], community.roster.devices[device] == nil else { continue }
-            exclude(peer, at: now, &context, &gossip)
-        }
+        let waiting = provisional
         provisional.removeAll()
+        for peer in waiting.keys.sorted() {
+            guard let hello = waiting[peer] else { continue }
+            introduce(hello, of: peer, at: now, &context, &gossip)
+        }
+    }
+
+    /// Our own device is known here, with all that this rests on. Who holds less may have it from a newcomer.
+    private var isAtHome: Bool {
+        guard community.state.charter != nil, community.missing.isEmpty else { return false }
+        return device.map { community.roster.devices[$0.device] != nil } ?? true
     }
 
     private mutating func exclude(
