@@ -41,7 +41,10 @@ struct JournalNetwork: ~Copyable {
     /// Forkers that have forked.
     private(set) var forked: Set<Int> = []
     private(set) var forgeries = 0
+    private(set) var forks = 0
     private(set) var crashes = 0
+    /// Entries that nobody was told of before a crash took them.
+    private(set) var lost = 0
     private var places: [EntryID: Int] = [:]
     private var asked: [RequestID: (node: Int, start: Instant, others: Int)] = [:]
     private var heads: [Int: Entry] = [:]
@@ -148,7 +151,10 @@ struct JournalNetwork: ~Copyable {
         fleet.crash(node)
         let now = fleet.now
         fleet.hosts?.crash(node, seed: draws.next(), at: now)
-        for request in asked.keys where asked[request]?.node == node { asked[request] = nil }
+        for request in asked.keys where asked[request]?.node == node {
+            asked[request] = nil
+            lost += 1
+        }
     }
 
     mutating func restart(_ node: Int) {
@@ -255,7 +261,7 @@ struct JournalNetwork: ~Copyable {
     /// Another entry of the same author, at the place behind a point.
     private func other(than entry: Entry, behind point: FeedPoint) -> Entry? {
         guard let author = devices.first(where: { $0.device == entry.header.device }) else { return nil }
-        let content = Entry.Content(salt: .zero, body: Array("another".utf8))
+        let content = Entry.Content(salt: .zero, body: Array("another \(forgeries + forks)".utf8))
         let header = EntryHeader(
             kind: .chat, isCritical: false, retention: .permanent, bodyBytesCount: content.body.count,
             sequence: point.sequence.next, time: entry.header.time, community: entry.header.community,
@@ -264,12 +270,15 @@ struct JournalNetwork: ~Copyable {
         return Entry(signing: header, content: content, with: author)
     }
 
-    /// A second entry at the place of its last one, to other peers, through another liar.
+    /// A second entry at the place of one that it wrote, to other peers, through another liar.
     private mutating func fork(_ node: Int) {
-        guard let head = heads[node], head.header.sequence > .first else { return }
+        let own = written.filter { $0.node == node && $0.entry.header.sequence > .first }
+        guard !own.isEmpty else { return }
+        let head = own[Int(draws.below(UInt64(own.count)))].entry
         let point = FeedPoint(sequence: head.header.sequence.previous, id: head.header.previous)
         guard let twin = other(than: head, behind: point) else { return }
         forked.insert(node)
+        forks += 1
         let liars = manners.indices.filter { manners[$0] != .honest && fleet.members[$0].isAlive }
         let accomplice = liars[Int(draws.below(UInt64(liars.count)))]
         publish(twin, by: accomplice)

@@ -38,6 +38,7 @@ private struct JournalCourse: ~Copyable {
     private var healing: Duration?
     private var ending: Duration?
     private var writtenInCourse = 0..<0
+    private var digestsApart = 0
 
     init(_ settings: ScenarioSettings) {
         self.settings = settings
@@ -127,6 +128,7 @@ private struct JournalCourse: ~Copyable {
         if apart {
             lab.fleet.split((0..<lab.count).map { _ in Int(draws.below(2)) })
         } else {
+            digestsApart = max(digestsApart, lab.digestsCount)
             lab.fleet.split([])
             for node in 0..<lab.count where lab.fleet.members[node].isAlive { lab.meet(node) }
         }
@@ -167,7 +169,10 @@ private struct JournalCourse: ~Copyable {
         result.check("honest nodes that gave their feed up", Double(lab.copies), expected: 0, tolerance: 0)
         result.check("appends refused to honest nodes", Double(lab.refusedAppends), expected: 0, tolerance: 0)
         if hasFaults {
+            result.add("forks", Double(lab.forks))
             result.add("forkers", Double(lab.forked.count))
+            result.add("different digests before the end of the partition", Double(digestsApart))
+            result.add("entries that a crash took before anybody was told of them", Double(lab.lost))
         } else {
             times(&result)
         }
