@@ -45,7 +45,7 @@ package struct JournalPort: Sendable {
     private var join: Entry?
     /// Peers hear of this device only once it has an entry to show: who refuses us wouldn't listen again for a while.
     private var isIntroduced: Bool
-    private var asked: [RequestID: StreamKey] = [:]
+    private var asked = AnswerOrder()
     private var sent: [RequestID: SyncRequest] = [:]
     private var waiters: [RequestID: Waiter] = [:]
     private var judgements: [RequestID: Judgement] = [:]
@@ -181,10 +181,15 @@ package struct JournalPort: Sendable {
             } else {
                 streams.message(key, bytes, at: now)
             }
-        case .streamEnded(let key): if !arrived.ended(key, &context) { streams.lost(key, at: now) }
-        case .streamFailed(let key): if !arrived.failed(key) { streams.lost(key, at: now) }
+        case .streamEnded(let key):
+            asked.ended(key)
+            if !arrived.ended(key, &context) { streams.lost(key, at: now) }
+        case .streamFailed(let key):
+            asked.ended(key)
+            if !arrived.failed(key) { streams.lost(key, at: now) }
         case .connectionClosed(let id):
             arrived.connectionClosed(id)
+            asked.connectionClosed(id)
             streams.connectionClosed(id)
         case .streamOpened(let request, let key): streams.opened(request, key, at: now)
         case .openFailed(let request): streams.openFailed(request)
@@ -223,9 +228,10 @@ package struct JournalPort: Sendable {
         do throws(DecodeError) {
             let request = try SyncWire.decodeRequest(bytes)
             let id = nextRequest()
-            if request.isAnswered { asked[id] = key }
+            if request.isAnswered { asked.asked(id, on: key) }
             sync.handle(.asked(id, by: peer, request), at: now)
         } catch {
+            asked.ended(key)
             arrived.refuse(key, &context)
         }
     }
@@ -429,10 +435,10 @@ package struct JournalPort: Sendable {
             sent[id] = nil
             streams.cancel(id, at: now)
         case .answer(let id, let answer):
-            guard let key = asked.removeValue(forKey: id) else { return }
             var bytes = ByteBuffer()
             SyncWire.encode(answer, into: &bytes)
-            context.commands.append(.send(key, bytes))
+            guard let (stream, due) = asked.answered(id, bytes) else { return }
+            for bytes in due { context.commands.append(.send(stream, bytes)) }
         case .judge(let peer, let hello): introduce(hello, of: peer, at: now, &context, &gossip)
         case .load(let query, let id): results.append(.load(query, .sync(id)))
         case .received(let batch):
