@@ -43,7 +43,7 @@ struct RejoinTests {
                 addresses: [link.members[other].address], deadline: link.now + .seconds(10)))
     }
 
-    private static func neighbours(_ link: NodeFleet, _ node: Int = 0) -> [PeerID] {
+    private static func neighbours(_ link: borrowing NodeFleet, _ node: Int = 0) -> [PeerID] {
         link.members[node].core.neighbours
     }
 
