@@ -45,7 +45,7 @@ package struct JournalPort: Sendable {
     private var join: Entry?
     /// Peers hear of this device only once it has an entry to show: who refuses us wouldn't listen again for a while.
     private var isIntroduced: Bool
-    private var asked: [RequestID: StreamKey] = [:]
+    private var asked = AnswerOrder()
     private var sent: [RequestID: SyncRequest] = [:]
     private var waiters: [RequestID: Waiter] = [:]
     private var judgements: [RequestID: Judgement] = [:]
@@ -54,8 +54,8 @@ package struct JournalPort: Sendable {
     private var peers: [DeviceID: PeerID] = [:]
     /// Peers to which our hello went.
     private var ready: Set<PeerID> = []
-    /// Peers that were let in before we could know whether they belong.
-    private var provisional: Set<PeerID> = []
+    /// Peers that were let in before we could know whether they belong, with what they showed.
+    private var provisional: [PeerID: SyncHello] = [:]
     /// Nothing was missing once: who isn't in the roster is a stranger.
     private var hasCaughtUp = false
     private var lastRequest: UInt64 = 0
@@ -80,7 +80,7 @@ package struct JournalPort: Sendable {
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
         for stored in start.governance { keep(stored.entry) }
-        hasCaughtUp = community.state.charter != nil
+        hasCaughtUp = isAtHome
     }
 
     package var community: CommunityCore { fold.community }
@@ -181,10 +181,15 @@ package struct JournalPort: Sendable {
             } else {
                 streams.message(key, bytes, at: now)
             }
-        case .streamEnded(let key): if !arrived.ended(key, &context) { streams.lost(key, at: now) }
-        case .streamFailed(let key): if !arrived.failed(key) { streams.lost(key, at: now) }
+        case .streamEnded(let key):
+            asked.ended(key)
+            if !arrived.ended(key, &context) { streams.lost(key, at: now) }
+        case .streamFailed(let key):
+            asked.ended(key)
+            if !arrived.failed(key) { streams.lost(key, at: now) }
         case .connectionClosed(let id):
             arrived.connectionClosed(id)
+            asked.connectionClosed(id)
             streams.connectionClosed(id)
         case .streamOpened(let request, let key): streams.opened(request, key, at: now)
         case .openFailed(let request): streams.openFailed(request)
@@ -212,7 +217,7 @@ package struct JournalPort: Sendable {
     private mutating func disconnected(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
         if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
         ready.remove(peer)
-        provisional.remove(peer)
+        provisional[peer] = nil
         sync.handle(.peerGone(peer), at: now)
         if let index = context.table.known(peer) { journal.handle(.peerDisconnected(index), at: now) }
     }
@@ -223,10 +228,11 @@ package struct JournalPort: Sendable {
         do throws(DecodeError) {
             let request = try SyncWire.decodeRequest(bytes)
             let id = nextRequest()
-            if request.isAnswered { asked[id] = key }
+            if request.isAnswered { asked.asked(id, on: key) }
             sync.handle(.asked(id, by: peer, request), at: now)
         } catch {
             sync.handle(.requestMalformed(peer), at: now)
+            asked.ended(key)
             arrived.refuse(key, &context)
         }
     }
@@ -430,18 +436,17 @@ package struct JournalPort: Sendable {
             sent[id] = nil
             streams.cancel(id, at: now)
         case .answer(let id, let answer):
-            guard let key = asked.removeValue(forKey: id) else { return }
             var bytes = ByteBuffer()
             SyncWire.encode(answer, into: &bytes)
-            context.commands.append(.send(key, bytes))
+            guard let (stream, due) = asked.answered(id, bytes) else { return }
+            for bytes in due { context.commands.append(.send(stream, bytes)) }
         case .judge(let peer, let hello): introduce(hello, of: peer, at: now, &context, &gossip)
         case .load(let query, let id): results.append(.load(query, .sync(id)))
         case .received(let batch):
             guard let index = context.table.index(of: batch.peer) else {
                 return sync.handle(.settled(batch.id, .refused), at: now)
             }
-            receive(
-                batch.entries, from: JournalSource(peer: index, door: batch.door), for: .sync(batch.id), at: now)
+            receive(batch.entries, from: JournalSource(peer: index, door: batch.door), for: .sync(batch.id), at: now)
         case .receivedProofs(let id, let proofs, let peer):
             guard let index = context.table.index(of: peer) else {
                 return sync.handle(.settled(id, .refused), at: now)
@@ -469,6 +474,7 @@ package struct JournalPort: Sendable {
         _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
         _ gossip: inout GossipPort?
     ) {
+        guard context.peers.connection(to: peer) != nil else { return }
         guard hello.community == journal.community else {
             return sync.handle(.judged(peer, .unknownCommunity), at: now)
         }
@@ -486,13 +492,18 @@ package struct JournalPort: Sendable {
         _ hello: SyncHello, of peer: PeerID, at now: Instant, _ context: inout NodeContext,
         _ gossip: inout GossipPort?
     ) {
+        // It may have gone while its join was looked at.
+        guard context.peers.connection(to: peer) != nil else { return }
         if let device = community.roster.devices[hello.device] {
             guard device.cut == nil else { return sync.handle(.judged(peer, .excluded), at: now) }
             guard device.open == .all else { return sync.handle(.judged(peer, .notMember), at: now) }
         } else {
             // A newcomer takes the community's governance from whom it finds; what it has itself is its own join.
-            guard !hasCaughtUp else { return sync.handle(.judged(peer, .notMember), at: now) }
-            provisional.insert(peer)
+            guard !hasCaughtUp else {
+                if devices[peer] != nil { exclude(peer, at: now, &context, &gossip) }
+                return sync.handle(.judged(peer, .notMember), at: now)
+            }
+            provisional[peer] = hello
         }
         devices[peer] = hello.device
         peers[hello.device] = peer
@@ -503,13 +514,20 @@ package struct JournalPort: Sendable {
     private mutating func caughtUp(
         with peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard community.state.charter != nil else { return }
+        guard !hasCaughtUp, isAtHome else { return }
         hasCaughtUp = true
-        for peer in provisional.sorted() {
-            guard let device = devices[peer], community.roster.devices[device] == nil else { continue }
-            exclude(peer, at: now, &context, &gossip)
-        }
+        let waiting = provisional
         provisional.removeAll()
+        for peer in waiting.keys.sorted() {
+            guard let hello = waiting[peer] else { continue }
+            introduce(hello, of: peer, at: now, &context, &gossip)
+        }
+    }
+
+    /// Our own device is known here, with all that this rests on. Who holds less may have it from a newcomer.
+    private var isAtHome: Bool {
+        guard community.state.charter != nil, community.missing.isEmpty else { return false }
+        return device.map { community.roster.devices[$0.device] != nil } ?? true
     }
 
     private mutating func exclude(

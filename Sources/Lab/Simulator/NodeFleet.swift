@@ -39,6 +39,8 @@ package struct NodeFleet: ~Copyable {
         var nat: VirtualNAT?
         var armed = UInt64.max
         package fileprivate(set) var isAlive = true
+        /// How often its process began again: what was asked of its disk before comes back to nobody.
+        var life = 0
         /// Connection ids of this life, and what socket each is an end of.
         var sockets: [ConnectionID: Int] = [:]
         var nextInbound: UInt64 = 2
@@ -67,6 +69,8 @@ package struct NodeFleet: ~Copyable {
         let latency: UInt64
         let isDiallerFirst: Bool
         var isEstablished = false
+        /// What it carries goes nowhere any more.
+        var isSevered = false
         var isClosed = false
         var lastArrival: (UInt64, UInt64) = (0, 0)
         var nextStream: (UInt64, UInt64) = (1, 2)
@@ -80,6 +84,8 @@ package struct NodeFleet: ~Copyable {
         case established(socket: Int, NodeCore.Input)
         case last(NodeCore.Input)
         case unheard(ConnectionID)
+        case severed(socket: Int)
+        case journal(life: Int, JournalCommand)
         case bytes(ByteLinks.Event)
     }
 
@@ -93,6 +99,10 @@ package struct NodeFleet: ~Copyable {
     package private(set) var log: [(at: Instant, node: Int, effect: PeersEffect)] = []
     /// Published messages are judged by their signatures; off: the embedder accepts whatever comes.
     package var checksSignatures = false
+    /// Do what replicas want of disks and of other threads; nobody: it is left in `results`.
+    package var hosts: JournalHosts?
+    /// Nodes of different numbers don't hear each other. Empty: all do.
+    private var sides: [Int] = []
     private var queue = EventQueue<Happening>()
     private var time: UInt64 = 0
     private var draws: DrawStream
@@ -209,6 +219,14 @@ package struct NodeFleet: ~Copyable {
             case .unheard(let id):
                 record(5, node)
                 fail(node, id, .timeout(.dial))
+            case .severed(let socket):
+                guard !sockets[socket].isClosed else { continue }
+                record(7, node)
+                abandon(socket)
+            case .journal(let life, let command):
+                guard members[node].life == life else { continue }
+                record(7, node)
+                give(node, .journal(command))
             case .bytes(let event):
                 record(6, node)
                 links.handle(event, at: time)
@@ -277,10 +295,41 @@ package struct NodeFleet: ~Copyable {
     package mutating func restart(_ node: Int) {
         guard !members[node].isAlive else { return }
         members[node].isAlive = true
+        members[node].life += 1
         members[node].armed = .max
         members[node].sockets = [:]
         members[node].core = NodeCore(configuration: members[node].configuration, seed: seed &+ UInt64(node), at: now)
         begin(node)
+    }
+
+    // MARK: Partitions
+
+    /// Message by message only: from now on nodes of different numbers don't hear each other, and connections between
+    /// them end after the timeout; with no numbers, all can dial all again.
+    package mutating func split(_ sides: [Int]) {
+        self.sides = sides
+        guard !sides.isEmpty else { return }
+        for index in sockets.indices where !sockets[index].isClosed {
+            let (dialler, listener) = (sockets[index].dialler, sockets[index].listener)
+            guard areApart(dialler, listener) else { continue }
+            sockets[index].isSevered = true
+            let end = now + network.breakTimeout
+            queue.push(at: UInt64(max(0, end.nanoseconds)), peer: UInt32(dialler), .severed(socket: index))
+            queue.push(at: UInt64(max(0, end.nanoseconds)), peer: UInt32(listener), .severed(socket: index))
+        }
+    }
+
+    private func areApart(_ node: Int, _ other: Int) -> Bool { !sides.isEmpty && sides[node] != sides[other] }
+
+    /// Both ends give it up.
+    private mutating func abandon(_ index: Int) {
+        let socket = sockets[index]
+        end(index)
+        let reason = CloseReason.timeout(.stream)
+        let farewell = PeersInput.closed(socket.dialID, reason)
+        let failure = PeersInput.dialFailed(socket.dialID, .timeout(.dial))
+        queue.push(at: time, peer: UInt32(socket.dialler), .last(.peers(socket.isEstablished ? farewell : failure)))
+        queue.push(at: time, peer: UInt32(socket.listener), .last(.peers(.closed(socket.acceptID, reason))))
     }
 
     // MARK: Effects
@@ -304,6 +353,12 @@ package struct NodeFleet: ~Copyable {
                 members[node].core.handle(.gossip(.validated(request, verdicts)), at: now)
             case .membership(.match(let search, let question)):
                 members[node].core.handle(.membership(.matched(search: search, question)), at: now)
+            case .journal(let result) where hosts != nil:
+                trace.mix(5 &+ UInt64(node) &* 8)
+                let now = now
+                guard let done = hosts?.perform(node, result, at: now) else { continue }
+                let at = UInt64(max(0, done.at.nanoseconds))
+                queue.push(at: at, peer: UInt32(node), .journal(life: members[node].life, done.command))
             case .kademlia, .gossip, .membership, .journal, .reachabilityChanged:
                 trace.mix(4 &+ UInt64(node) &* 8)
                 results.append((now, node, effect))
@@ -366,6 +421,7 @@ package struct NodeFleet: ~Copyable {
 
     /// To the other side, in order; a loss is sent again.
     private mutating func cross(_ index: Int, from side: Int, _ input: PeersInput) {
+        guard !sockets[index].isSevered else { return }
         let delay = sockets[index].latency &+ network.resendDelay(&draws).delay
         let earlier = side == 0 ? sockets[index].lastArrival.0 : sockets[index].lastArrival.1
         let arrival = max(time &+ delay, earlier)
@@ -406,7 +462,7 @@ package struct NodeFleet: ~Copyable {
         if members[listener].nat != nil {
             reached = listener == node ? nil : members[listener].nat?.admits(seen, to: remote.port, at: now)
         }
-        guard let reached else {
+        guard let reached, !areApart(node, listener) else {
             members[node].unheard[id] = source
             let end = min(now + network.dialTimeout, deadline)
             return queue.push(at: UInt64(max(0, end.nanoseconds)), peer: UInt32(node), .unheard(id))

@@ -72,7 +72,7 @@ package struct Scenario: Sendable {
     package static let all: [Scenario] =
         KademliaScenarios.all + GossipScenarios.all + MembershipScenarios.all + MeshPaperScenarios.all
         + DetectionScenarios.all + SearchScenarios.all + SybilScenarios.all + NodeScenarios.all + [AllScenario.all]
-        + FaultScenarios.all + AttackScenarios.all
+        + FaultScenarios.all + AttackScenarios.all + [JournalScenario.journal]
 
     package static func named(_ name: String) throws(LabError) -> Scenario {
         guard let scenario = all.first(where: { $0.name == name }) else {
