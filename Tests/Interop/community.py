@@ -8,7 +8,7 @@ usage: Tests/Interop/community.py TUTTI          TUTTI: the built command
 2. Jun's node stops. Camila writes. Rosa's node has it on disk (Camila sees "on 1 other disks").
 3. Camila's node is killed (SIGKILL). Jun's comes back and has everything, from Rosa's.
 4. On a fresh machine Camila's recovery code and a link of the community make her Camila again: she writes, both read it.
-Every node's journal then verifies, and all hold the same entries.
+Every node's journal then verifies, and all hold the same entries. A copy of a folder doesn't write its original's feed.
 """
 import json, os, shutil, signal, subprocess, sys, tempfile, time
 
@@ -120,6 +120,17 @@ def play(tutti, root):
             report = machine.ask("journal", "verify")
             assert report[0].endswith("all good"), report
         print("     %s" % report[0])
+
+        jun.stop()
+        copy = Machine(tutti, root, "copy")
+        shutil.copytree(jun.folder, copy.folder, ignore=shutil.ignore_patterns("control"))
+        try:
+            copy.ask("chat", "send", "general", "from a copy")
+            raise RuntimeError("a copied folder writes its original's feed")
+        except AssertionError as error:
+            assert "tutti device recover" in str(error), error
+        jun.ask("chat", "send", "general", "from the original")
+        print("     a copied folder doesn't write; the original does")
     finally:
         for machine in machines:
             machine.stop(signal.SIGKILL)

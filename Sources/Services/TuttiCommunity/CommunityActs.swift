@@ -93,8 +93,7 @@ extension CommunityNode {
     ) async throws -> [Entry] {
         let drafts: Result<[EntryDraft], any Error> = try await read { port in
             guard let device = port.journal.ownDevice else {
-                return .failure(
-                    CommunityError(.noCommunity, "this folder has no device of a community: create or join one"))
+                return .failure(CommunityError.noDevice)
             }
             do { return .success(try draft(port, device)) } catch { return .failure(error) }
         }
@@ -211,9 +210,14 @@ extension CommunityNode {
 }
 
 extension CommunityError {
+    static let noDevice = CommunityError(
+        .noCommunity,
+        "this folder has no device of its own: create or join a community or, in a restored or copied folder, run `tutti device recover`"
+    )
+
     init(_ error: AppendError) {
         switch error {
-        case .noDevice: self.init(.noCommunity, "this folder has no device of a community: create or join one")
+        case .noDevice: self = .noDevice
         case .deviceEnded:
             self.init(
                 .notAllowed, "this device's feed has ended (copied, revoked or forked): run `tutti device recover`")

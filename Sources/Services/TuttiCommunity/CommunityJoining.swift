@@ -26,6 +26,7 @@ extension CommunityNode {
         settings.community = community
         settings.member = identity.member.member
         settings.nickname = nickname
+        settings.devicePlace = devicePlace
         try await host.write(settings.batch)
         try await start(community, device: identity.device, settings)
         let entries = try await append([draft])
@@ -43,6 +44,7 @@ extension CommunityNode {
         settings.community = link.community
         settings.member = identity.member.member
         settings.nickname = nickname
+        settings.devicePlace = devicePlace
         settings.entryPoints = link.entryPoints
         try await host.write(settings.batch)
         try await start(link.community, device: identity.device, settings)

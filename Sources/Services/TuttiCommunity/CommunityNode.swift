@@ -99,7 +99,9 @@ public final class CommunityNode: Service, Sendable {
         host.connect(try await node.replicaCommands())
         let settings = try FolderSettings(journal)
         if let community = settings.community {
-            try await start(community, device: try deviceKey(), settings)
+            // Two folders that write one feed would fork it: a copy starts a device of its own (`tutti device recover`).
+            let isCopy = settings.devicePlace != devicePlace
+            try await start(community, device: isCopy ? nil : try deviceKey(), settings)
         }
         begun.open()
     }
@@ -140,6 +142,14 @@ public final class CommunityNode: Service, Sendable {
     /// The key that signs this device's feed; nil: there is none yet.
     func deviceKey() throws -> KeyPair? {
         try KeyFile(path: folder.deviceKeyPath).load(passphrase: configuration.passphrase)
+    }
+
+    /// Device and inode of the key's file; empty when there is none.
+    var devicePlace: String {
+        guard let file = try? FileManager.default.attributesOfItem(atPath: folder.deviceKeyPath),
+            let system = file[.systemNumber] as? NSNumber, let number = file[.systemFileNumber] as? NSNumber
+        else { return "" }
+        return "\(system):\(number)"
     }
 
     static func milliseconds() -> UInt64 { UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1_000)) }

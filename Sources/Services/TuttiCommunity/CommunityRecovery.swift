@@ -45,6 +45,7 @@ extension CommunityNode {
         let member = try Self.open(sealed, code, community)
         let device = try replaceDeviceKey()
         settings.member = member.member
+        settings.devicePlace = devicePlace
         try await host.write(settings.batch)
         try await start(community, device: device, settings)
         let entries = try await act { port, device in try [port.community.deviceCertificate(of: device, by: member)] }
@@ -58,6 +59,7 @@ extension CommunityNode {
         var settings = FolderSettings()
         settings.community = link.community
         settings.member = member.member
+        settings.devicePlace = devicePlace
         settings.entryPoints = link.entryPoints
         try await host.write(settings.batch)
         try await start(link.community, device: device, settings)

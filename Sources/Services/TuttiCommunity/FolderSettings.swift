@@ -12,12 +12,15 @@ struct FolderSettings: Sendable {
     private static let memberName = "member"
     private static let nicknameName = "nickname"
     private static let entryPointsName = "entryPoints"
+    private static let devicePlaceName = "devicePlace"
 
     var community: CommunityID?
     var member: MemberID?
     var nickname = ""
     /// Nodes of the community, to begin with.
     var entryPoints: [Multiaddr] = []
+    /// Which file held the device's key when it began to write. In a copy of the folder it is another file.
+    var devicePlace = ""
 
     init() {}
 
@@ -31,6 +34,7 @@ struct FolderSettings: Sendable {
         nickname = String(decoding: values[Self.nicknameName] ?? [], as: UTF8.self)
         entryPoints = String(decoding: values[Self.entryPointsName] ?? [], as: UTF8.self)
             .split(separator: "\n").compactMap { Multiaddr(String($0)) }
+        devicePlace = String(decoding: values[Self.devicePlaceName] ?? [], as: UTF8.self)
     }
 
     var batch: JournalBatch {
@@ -39,6 +43,7 @@ struct FolderSettings: Sendable {
         batch.settings[Self.memberName] = member?.bytes.bytes ?? []
         batch.settings[Self.nicknameName] = Array(nickname.utf8)
         batch.settings[Self.entryPointsName] = Array(entryPoints.map(\.description).joined(separator: "\n").utf8)
+        batch.settings[Self.devicePlaceName] = Array(devicePlace.utf8)
         return batch
     }
 }
