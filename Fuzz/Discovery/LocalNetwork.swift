@@ -48,6 +48,8 @@ struct LocalNetwork {
             core.handle(.linkUp(link, [MulticastDNSCore.Prefix(prefix, bits: bits)]), at: now)
         case 1:
             links.remove(link)
+            // One that comes up again is another link.
+            responses[link] = nil
             core.handle(.linkDown(link), at: now)
         case 2: core.handle(.listening((0..<source.below(12)).map { _ in address(&source) }), at: now)
         case 3:

@@ -198,6 +198,20 @@ struct MulticastDNSCoreTests {
         #expect(foundBy == [alice: bob, bob: alice])
     }
 
+    @Test("A link whose addresses change all the time has one answer a second nonetheless")
+    func restless() {
+        var scene = Scene()
+        _ = scene.run(.seconds(5_000))
+        var answers: [Instant] = []
+        for _ in 0..<30 {
+            scene.core.handle(.linkUp(link, [prefix]), at: scene.now)
+            scene.receive(MulticastDNSMessage.query())
+            answers += scene.run(.milliseconds(100)).filter { Self.isResponse($0.1) }.map(\.0)
+        }
+        #expect(!answers.isEmpty)
+        for (earlier, later) in zip(answers, answers.dropFirst()) { #expect(later - earlier >= .seconds(1)) }
+    }
+
     @Test("A thousand questions a second have one answer a second; without a question there is none")
     func flood() {
         var scene = Scene()

@@ -175,9 +175,12 @@ package struct MulticastDNSCore: Sendable {
             listening = addresses
         case .linkUp(let link, let prefixes):
             guard links[link] != nil || links.count < limits.linksMax else { return }
+            // A link whose addresses changed is up already: what was said on it still counts.
+            let respondedAt = links[link]?.respondedAt
             links[link] = LinkState(
                 prefixes: Array(prefixes.prefix(limits.prefixesPerLinkMax)),
                 datagrams: TokenBucket(interval: limits.datagramInterval, burst: limits.datagramBurst, at: now))
+            links[link]?.respondedAt = respondedAt
             queryInterval = limits.queryIntervalMin
             timers.set(.query, at: now + jitter())
         case .linkDown(let link):
