@@ -294,7 +294,7 @@ struct AdmissionTests {
         #expect((0..<20).allSatisfy { _ in cycle(&bench, "/ip4/7.7.7.7/tcp/1") })
     }
 
-    @Test("200 handshakes of one address a second, however little each costs, and its neighbours are not touched")
+    @Test("100 handshakes of one address a second, however little each costs, and its neighbours are not touched")
     func handshakesPerSource() {
         var bench = Bench()
         func cycle(_ bench: inout Bench, _ remote: String) -> Bool {
@@ -302,12 +302,12 @@ struct AdmissionTests {
             if effects.admitted == [id] { bench.handle(.closed(id, .remote)) }
             return effects.admitted == [id]
         }
-        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 200)
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 100)
         #expect(cycle(&bench, "/ip4/5.5.5.6/tcp/1"))
         bench.advance(100)
-        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 20)
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 10)
         bench.advance(1000)
-        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 200)
+        #expect((0..<300).filter { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") }.count == 100)
         // Four that break the rules are borne with, then one per quarter of a second.
         let violation = CloseReason.violation(.multiplexer("more data than credit"), .stream)
         bench.advance(1000)

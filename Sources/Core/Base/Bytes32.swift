@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import struct NIOCore.ByteBuffer
 
 /// Thirty-two bytes held inline: a key, a digest, a seed. Ordered as bytes are.
 package struct Bytes32: Hashable, Comparable, Sendable {
@@ -53,5 +54,21 @@ package struct Bytes32: Hashable, Comparable, Sendable {
         hasher.combine(words.1)
         hasher.combine(words.2)
         hasher.combine(words.3)
+    }
+}
+
+extension ByteBuffer {
+    package mutating func readBytes32() -> Bytes32? {
+        guard let first: UInt64 = readInteger(), let second: UInt64 = readInteger(), let third: UInt64 = readInteger(),
+            let fourth: UInt64 = readInteger()
+        else { return nil }
+        return Bytes32(words: (first, second, third, fourth))
+    }
+
+    package mutating func writeBytes32(_ value: Bytes32) {
+        writeInteger(value.words.0)
+        writeInteger(value.words.1)
+        writeInteger(value.words.2)
+        writeInteger(value.words.3)
     }
 }

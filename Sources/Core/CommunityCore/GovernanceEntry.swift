@@ -110,8 +110,7 @@ private func signed(_ domain: String, _ parts: [[UInt8]]) -> [UInt8] {
 }
 
 private func isValid(_ signature: [UInt8], by key: Bytes32, for message: [UInt8]) -> Bool {
-    guard let key = try? PublicKey(kind: .ed25519, raw: key.bytes) else { return false }
-    return key.isValidSignature(signature, for: message)
+    Ed25519Verifier.preferred.isValid(signature, for: message, key: key.bytes)
 }
 
 extension KeyPair {

@@ -85,6 +85,10 @@ package struct GossipTopicFamily: Sendable {
     }
 
     package func contains(_ topic: Topic) -> Bool { topic.name.hasPrefix(prefix) }
+    /// Without making a string of the message's topic.
+    package func contains(_ message: GossipMessage) -> Bool {
+        message.withBytes(of: message.topicPart) { $0.starts(with: prefix.utf8) }
+    }
 }
 
 /// How one topic is treated. All its peers must agree on signing and ids.

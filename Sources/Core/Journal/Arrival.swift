@@ -63,7 +63,7 @@ struct Arrival: Sendable {
     var bytesCount: Int { entry.encodedBytesCount }
     var mayStandAlone: Bool {
         guard entry.header.kind.isGovernance else { return false }
-        return source.door == .governanceSync || source.door == .file
+        return source.door == .governanceSync
     }
     /// Governance that comes ahead of everything must not fix where a range begins.
     var mayOpen: Bool { source.door != .governanceSync }

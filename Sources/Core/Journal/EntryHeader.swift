@@ -133,19 +133,3 @@ package enum RetentionClass: UInt8, CaseIterable, Sendable {
         }
     }
 }
-
-extension ByteBuffer {
-    package mutating func readBytes32() -> Bytes32? {
-        guard let first: UInt64 = readInteger(), let second: UInt64 = readInteger(), let third: UInt64 = readInteger(),
-            let fourth: UInt64 = readInteger()
-        else { return nil }
-        return Bytes32(words: (first, second, third, fourth))
-    }
-
-    package mutating func writeBytes32(_ value: Bytes32) {
-        writeInteger(value.words.0)
-        writeInteger(value.words.1)
-        writeInteger(value.words.2)
-        writeInteger(value.words.3)
-    }
-}

@@ -184,7 +184,7 @@ package struct JournalCore: Sendable {
         let records = write.stage.devices.compactMap { holdings.feeds.states[$0]?.record(of: $0) }
         if !records.isEmpty { holdings.emit(.feedsChanged(records)) }
         for arrival in write.arrivals {
-            if arrival.source.door != .file { receipts.owe(arrival.device, to: arrival.source.peer, holdings, at: now) }
+            receipts.owe(arrival.device, to: arrival.source.peer, holdings, at: now)
             holdings.stats.admitted &+= 1
             intake.finish(arrival, .accept, &holdings)
         }

@@ -131,8 +131,6 @@ package struct JournalSource: Hashable, Sendable {
         case sync
         /// Single governance entries may come alone.
         case governanceSync
-        /// A file that the owner of the node brings; `peer` means nothing.
-        case file
     }
 
     package var peer: PeerIndex

@@ -33,8 +33,8 @@ package struct SyncHello: Hashable, Sendable {
 
     /// Whether the device signed this for a connection from `sender` to `receiver`.
     package func isValid(from sender: PeerID, to receiver: PeerID) -> Bool {
-        guard let key = try? PublicKey(kind: .ed25519, raw: device.bytes.bytes) else { return false }
-        return key.isValidSignature(signature, for: Self.signedBytes(community, from: sender, to: receiver))
+        Ed25519Verifier.preferred.isValid(
+            signature, for: Self.signedBytes(community, from: sender, to: receiver), key: device.bytes.bytes)
     }
 
     /// Domain, community, and both names behind their lengths.

@@ -39,7 +39,7 @@ package struct GuardedTopics: Sendable {
         }
         guard !isMember else { return }
         rpc.subscriptions.removeAll { isGuarded($0.topic) }
-        rpc.messages.removeAll { isGuarded($0.topic) }
+        rpc.messages.removeAll { message in families.contains { $0.contains(message) } }
         rpc.ihave.removeAll { isGuarded($0.topic) }
         rpc.graft.removeAll { isGuarded($0) }
         rpc.prune.removeAll { isGuarded($0.topic) }

@@ -48,8 +48,6 @@ package enum JournalCommand: Sendable {
     case clockRead(milliseconds: UInt64)
     /// Entries of this device, all or none; `.appended` or `.appendFailed` follows.
     case append(RequestID, [EntryDraft])
-    /// Entries from a file that the owner of the node brings.
-    case importEntries(RequestID, [Entry])
     /// Our join, to be shown to peers until they know us.
     case introduce(Entry?)
     /// Reconcile with every peer now.
@@ -71,7 +69,6 @@ package enum JournalResult: Sendable {
     case verify([Entry], RequestID)
     case appended(RequestID, [Entry])
     case appendFailed(RequestID, AppendError)
-    case imported(RequestID, accepted: Int, refused: Int)
     /// On disk, in order.
     case admitted([StoredEntry])
     case event(JournalEvent)

@@ -32,14 +32,12 @@ package struct JournalPort: Sendable {
         case gossip(RequestID, places: [Int])
         case sync(SyncBatchID)
         case hello(PeerID, SyncHello)
-        case file(RequestID)
     }
 
     package private(set) var journal: JournalCore
     private var fold: ReplicaFold
     private var sync: SyncCore
-    private var streams: RequestStreams
-    private var arrived = ArrivedStreams()
+    private var streams: QuestionStreams
     let topic: Topic
     private let device: KeyPair?
     private var join: Entry?
@@ -72,7 +70,7 @@ package struct JournalPort: Sendable {
             opening: start.opening, milliseconds: start.milliseconds, at: now)
         fold = ReplicaFold(community: start.community, member: start.member)
         sync = SyncCore(configuration: start.sync, seed: seed, own: own, community: start.community)
-        streams = RequestStreams(Self.syncProtocol, owner: 6)
+        streams = QuestionStreams(calls: RequestStreams(Self.syncProtocol, owner: 6))
         topic = Self.topic(of: start.community)
         device = start.device
         let ownDevice = start.device?.device
@@ -104,25 +102,24 @@ package struct JournalPort: Sendable {
     /// Named by a digest, so that subscriptions, which go to everybody, don't tell the community's name.
     package static func topic(of community: CommunityID) -> Topic {
         let digest = KeyDerivation.sha256(Array("tutti-journal-topic".utf8) + community.bytes.bytes)
-        return Topic(
-            topicPrefix
-                + digest.bytes.prefix(16).map { byte in
-                    String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
-                }.joined())
+        return Topic(topicPrefix + BitText.base16.encode(digest.bytes.prefix(16)))
     }
 
     package var protocols: [CoreProtocol] {
         [CoreProtocol(Self.syncProtocol, messageBytesMax: SyncLimits().messageBytesMax, inboundMax: 4)]
     }
     package func speaks(_ name: ProtocolID) -> Bool { name == Self.syncProtocol }
-    package func owns(_ request: RequestID) -> Bool { streams.owns(request) }
+    package func owns(_ request: RequestID) -> Bool { streams.calls.owns(request) }
     package func forEachPeer(_ body: (PeerIndex) -> Void) { journal.forEachPeer(body) }
     package var nextTimeout: Instant? {
-        [streams.nextTimeout, journal.nextTimeout, sync.nextTimeout].compactMap { $0 }.min()
+        var earliest = journal.nextTimeout
+        if let next = streams.calls.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = sync.nextTimeout { earliest = min(earliest ?? next, next) }
+        return earliest
     }
 
     package mutating func handleTimeout(at now: Instant, _ context: inout NodeContext) {
-        streams.handleTimeout(at: now)
+        streams.calls.handleTimeout(at: now)
         if let next = journal.nextTimeout, next <= now { journal.handleTimeout(at: now) }
         if let next = sync.nextTimeout, next <= now { sync.handleTimeout(at: now) }
     }
@@ -134,8 +131,6 @@ package struct JournalPort: Sendable {
         case .start, .stop: break
         case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
         case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
-        case .importEntries(let request, let entries):
-            receive(entries, from: JournalSource(peer: PeerTable.own, door: .file), for: .file(request), at: now)
         case .introduce(let entry):
             join = entry
             isIntroduced = true
@@ -174,29 +169,19 @@ package struct JournalPort: Sendable {
         case .peerIdentified(let peer, let profile, _):
             meet(peer, profile, at: now, context)
         case .peerDisconnected(let peer): disconnected(peer, at: now, &context)
-        case .streamArrived(let key, _, let peer): arrived.add(key, peer)
-        case .message(let key, let bytes):
-            if let peer = arrived[key] {
-                receive(bytes, from: peer, on: key, at: now, &context)
-            } else {
-                streams.message(key, bytes, at: now)
-            }
-        case .streamEnded(let key):
+        case .streamEnded(let key), .streamFailed(let key):
             asked.ended(key)
-            if !arrived.ended(key, &context) { streams.lost(key, at: now) }
-        case .streamFailed(let key):
-            asked.ended(key)
-            if !arrived.failed(key) { streams.lost(key, at: now) }
+            carry(input, at: now, &context)
         case .connectionClosed(let id):
-            arrived.connectionClosed(id)
             asked.connectionClosed(id)
-            streams.connectionClosed(id)
-        case .streamOpened(let request, let key): streams.opened(request, key, at: now)
-        case .openFailed(let request): streams.openFailed(request)
-        case .dialed(let request, let id): streams.dialed(request, id, at: now)
-        case .dialFailed(let request): streams.dialFailed(request)
-        case .connectionPreferred: break
+            carry(input, at: now, &context)
+        default: carry(input, at: now, &context)
         }
+    }
+
+    private mutating func carry(_ input: PortInput, at now: Instant, _ context: inout NodeContext) {
+        guard let question = streams.handle(input, at: now, &context) else { return }
+        receive(question.bytes, from: question.peer, on: question.key, at: now, &context)
     }
 
     private mutating func meetAll(at now: Instant, _ context: NodeContext) {
@@ -233,7 +218,7 @@ package struct JournalPort: Sendable {
         } catch {
             sync.handle(.requestMalformed(peer), at: now)
             asked.ended(key)
-            arrived.refuse(key, &context)
+            streams.refuse(key, &context)
         }
     }
 
@@ -252,14 +237,14 @@ package struct JournalPort: Sendable {
                 perform(effect, at: now, &context, &gossip)
             } else if let effect = sync.nextEffect() {
                 perform(effect, at: now, &context, &gossip)
-            } else if let outcome = streams.nextOutcome() {
+            } else if let outcome = streams.calls.nextOutcome() {
                 returned(outcome, at: now)
             } else {
                 break
             }
             isBusy = true
         }
-        while let command = streams.nextCommand() { context.commands.append(command) }
+        while let command = streams.calls.nextCommand() { context.commands.append(command) }
         for result in results { outbox.append(.journal(result)) }
         results.removeAll()
         return isBusy
@@ -270,7 +255,11 @@ package struct JournalPort: Sendable {
     private mutating func judge(
         _ batch: UnjudgedMessages, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard let index = context.table.index(of: batch.peer) else { return }
+        guard let index = context.table.index(of: batch.peer) else {
+            // No number is left for the peer: nobody is blamed, and gossip waits for nothing.
+            gossip?.handle(.validated(batch.request, []), at: now, &context)
+            return
+        }
         let source = JournalSource(peer: index, door: .gossip)
         var judgement = Judgement(verdicts: batch.messages.map { _ in .ignore }, openCount: 0)
         var entries: [Entry] = []
@@ -401,9 +390,6 @@ package struct JournalPort: Sendable {
                 verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
             sync.handle(.settled(batch, outcome), at: now)
         case .hello(let peer, let hello): judge(hello, of: peer, at: now, &context, &gossip)
-        case .file(let request):
-            let accepted = verdicts.count { $0 == .accept }
-            results.append(.imported(request, accepted: accepted, refused: verdicts.count - accepted))
         }
     }
 
@@ -430,11 +416,11 @@ package struct JournalPort: Sendable {
             var bytes = ByteBuffer()
             SyncWire.encode(request, into: &bytes)
             sent[id] = request
-            streams.call(
+            streams.calls.call(
                 id, peer, bytes, expectsAnswer: request.isAnswered, over: context.peers.connection(to: peer), at: now)
         case .cancel(let id):
             sent[id] = nil
-            streams.cancel(id, at: now)
+            streams.calls.cancel(id, at: now)
         case .answer(let id, let answer):
             var bytes = ByteBuffer()
             SyncWire.encode(answer, into: &bytes)

@@ -12,11 +12,10 @@ import struct NIOCore.ByteBuffer
 /// Answers are made in the turn of the question, so that those on one stream never overtake each other.
 package struct KademliaPort: Sendable {
     private var core: KademliaCore
-    private var streams: RequestStreams
+    private var streams: QuestionStreams
     private let name: ProtocolID
     private let limits: KademliaLimits
     package private(set) var isServer: Bool
-    private var arrived = ArrivedStreams()
     /// What a peer asked and the core has not answered yet.
     private var asked: [RequestID: (key: StreamKey, request: KademliaRequest)] = [:]
     private var requests: [RequestID: KademliaRequest] = [:]
@@ -33,7 +32,7 @@ package struct KademliaPort: Sendable {
         isServer = configuration.isServer
         var streamLimits = RequestStreams.Limits()
         streamLimits.callTimeout = configuration.callTimeout
-        streams = RequestStreams(name, owner: 1, limits: streamLimits)
+        streams = QuestionStreams(calls: RequestStreams(name, owner: 1, limits: streamLimits))
     }
 
     /// A client answers to nobody.
@@ -41,17 +40,17 @@ package struct KademliaPort: Sendable {
         isServer ? [CoreProtocol(name, messageBytesMax: limits.messageBytesMax, inboundMax: 8)] : []
     }
     package func speaks(_ name: ProtocolID) -> Bool { name == self.name }
-    package func owns(_ request: RequestID) -> Bool { streams.owns(request) }
+    package func owns(_ request: RequestID) -> Bool { streams.calls.owns(request) }
     package func forEachPeer(_ body: (PeerIndex) -> Void) { core.forEachPeer(body) }
     package var stats: KademliaStats { core.stats }
     package var tableCount: Int { core.tableCount }
     package var nextTimeout: Instant? {
-        guard let own = streams.nextTimeout else { return core.nextTimeout }
+        guard let own = streams.calls.nextTimeout else { return core.nextTimeout }
         return min(own, core.nextTimeout ?? own)
     }
 
     package mutating func handleTimeout(at now: Instant, _ context: inout NodeContext) {
-        streams.handleTimeout(at: now)
+        streams.calls.handleTimeout(at: now)
         if let next = core.nextTimeout, next <= now { core.handleTimeout(at: now, keys: context.keys) }
     }
 
@@ -104,37 +103,23 @@ package struct KademliaPort: Sendable {
             let answers = profile.protocols.contains(name)
             core.handle(
                 .peerIdentified(index, isServer: answers, group: context.group(of: peer)), at: now, keys: context.keys)
-        case .streamArrived(let key, _, let peer): arrived.add(key, peer)
-        case .message(let key, let bytes):
-            if let peer = arrived[key] {
-                receive(bytes, from: peer, on: key, at: now, &context)
-            } else {
-                streams.message(key, bytes, at: now)
-            }
-        case .streamEnded(let key): if !arrived.ended(key, &context) { streams.lost(key, at: now) }
-        case .streamFailed(let key): if !arrived.failed(key) { streams.lost(key, at: now) }
-        case .connectionClosed(let id):
-            arrived.connectionClosed(id)
-            streams.connectionClosed(id)
-        case .streamOpened(let request, let key): streams.opened(request, key, at: now)
-        case .openFailed(let request): streams.openFailed(request)
-        case .dialed(let request, let id): streams.dialed(request, id, at: now)
-        case .dialFailed(let request): streams.dialFailed(request)
-        case .peerDisconnected, .connectionPreferred: break
+        default:
+            guard let question = streams.handle(input, at: now, &context) else { return }
+            receive(question.bytes, from: question.peer, on: question.key, at: now, &context)
         }
     }
 
     private mutating func receive(
         _ bytes: ByteBuffer, from peer: PeerID, on key: StreamKey, at now: Instant, _ context: inout NodeContext
     ) {
-        guard let index = context.table.index(of: peer) else { return arrived.refuse(key, &context) }
+        guard let index = context.table.index(of: peer) else { return streams.refuse(key, &context) }
         let request: KademliaRequest
         do throws(DecodeError) {
             request = try KademliaWire.decodeRequest(bytes, from: peer, limits: limits) { named in
                 _ = context.learn(named.id, named.addresses, at: now)
             }
         } catch {
-            return arrived.refuse(key, &context)
+            return streams.refuse(key, &context)
         }
         lastAsked += 1
         let id = RequestID(lastAsked)
@@ -150,7 +135,7 @@ package struct KademliaPort: Sendable {
         for result in results { outbox.append(.kademlia(result)) }
         results.removeAll()
         while true {
-            if let outcome = streams.nextOutcome() {
+            if let outcome = streams.calls.nextOutcome() {
                 returned(outcome, at: now, &context)
             } else if let effect = core.nextEffect() {
                 perform(effect, at: now, &context, &outbox)
@@ -158,7 +143,7 @@ package struct KademliaPort: Sendable {
                 break
             }
         }
-        while let command = streams.nextCommand() { context.commands.append(command) }
+        while let command = streams.calls.nextCommand() { context.commands.append(command) }
     }
 
     private mutating func returned(_ outcome: RequestStreams.Outcome, at now: Instant, _ context: inout NodeContext) {
@@ -195,11 +180,11 @@ package struct KademliaPort: Sendable {
             var expectsAnswer = true
             if case .addProvider = request { expectsAnswer = false }
             requests[id] = request
-            streams.call(
+            streams.calls.call(
                 id, peer, bytes, expectsAnswer: expectsAnswer, over: context.peers.connection(to: peer), at: now)
         case .cancelCall(let id):
             requests[id] = nil
-            streams.cancel(id, at: now)
+            streams.calls.cancel(id, at: now)
         case .answer(let id, let response):
             guard let (key, request) = asked.removeValue(forKey: id) else { return }
             if case .addProvider = request { return }
@@ -207,7 +192,7 @@ package struct KademliaPort: Sendable {
             context.commands.append(.send(key, bytes))
         case .refuse(let id):
             guard let (key, _) = asked.removeValue(forKey: id) else { return }
-            arrived.refuse(key, &context)
+            streams.refuse(key, &context)
         case .finished(let id, let outcome):
             outbox.append(.kademlia(.finished(id, KademliaAnswer(outcome) { context.table.id(of: $0) })))
         case .providerFound(let id, let index):

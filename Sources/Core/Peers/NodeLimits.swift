@@ -45,9 +45,10 @@ package struct NodeLimits: Hashable, Sendable {
     /// Handshakes per second that such a source (an IPv4 address or an IPv6 /56) may begin, on average. A flood is noticed
     /// when it has used a quarter of a second, so that one connection per second is a quarter of a core.
     package var handshakesPerSecondMax = 1
-    /// Handshakes per second that any source may begin; as many more at first. They cost up to a millisecond each, and a
-    /// connection that ends in its handshake has no share that could be measured. `.max`: any number.
-    package var handshakesPerSourceMax = 200
+    /// Handshakes per second that any source may begin; as many more at first. They cost up to a millisecond each, so that
+    /// this is a tenth of a core; a connection that ends in its handshake has no share that could be measured. `.max`: any
+    /// number.
+    package var handshakesPerSourceMax = 100
     /// Connections of one source that break the rules: one per so long on average, a second's worth at first. At it: its
     /// next connections are refused for a moment.
     package var violationPause: Duration = .milliseconds(250)

@@ -100,7 +100,7 @@ package struct JournalHosts: Sendable {
         case .verify(let entries, let id):
             let results = entries.map { isAuthentic($0) || planted == .blindness }
             return (now + Self.checkDuration, .verified(id, results))
-        case .appended, .appendFailed, .imported, .admitted, .event, .sync, .communityChanged:
+        case .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
             told.append((now, node, result))
             return nil
         }

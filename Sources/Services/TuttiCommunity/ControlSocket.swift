@@ -2,6 +2,7 @@
 package import Foundation
 import NIOCore
 import NIOPosix
+import TuttiIdentity
 
 /// How commands of this machine reach the node that runs in a data folder: a socket in the file system, private as its
 /// folder is. One line of JSON asks, one or more lines answer, then the node closes.
@@ -104,9 +105,8 @@ package struct ControlAddress: Sendable {
             path = inFolder
             return
         }
-        // FNV-1a: a name, not a secret.
-        let hash = folder.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-        path = "/tmp/tutti-\(getuid())/\(String(hash, radix: 36))"
+        let name = KeyDerivation.sha256(Array(folder.utf8)).bytes.prefix(16)
+        path = "/tmp/tutti-\(getuid())/\(BitText.base16.encode(name))"
     }
 
     fileprivate func prepare() throws {

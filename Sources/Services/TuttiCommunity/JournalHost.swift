@@ -26,7 +26,6 @@ final class JournalHost: Sendable {
 
     private struct State {
         var appends: [RequestID: CheckedContinuation<Appended, Never>] = [:]
-        var imports: [RequestID: CheckedContinuation<(accepted: Int, refused: Int), Never>] = [:]
         var lastRequest: UInt64 = 0
         var isStopped = false
     }
@@ -70,8 +69,6 @@ final class JournalHost: Sendable {
             case .verify(let entries, let id): verify(entries, id)
             case .appended(let request, let entries): finish(request, .success(entries))
             case .appendFailed(let request, let error): finish(request, .failure(error))
-            case .imported(let request, let accepted, let refused):
-                state.withLock { $0.imports.removeValue(forKey: request) }?.resume(returning: (accepted, refused))
             case .admitted(let entries): changes.emit(.admitted(entries))
             case .event(let event): changes.emit(.journal(event))
             case .sync(let event): changes.emit(.sync(event))
@@ -111,21 +108,6 @@ final class JournalHost: Sendable {
         }
     }
 
-    /// Entries of a file: those that belong here are kept.
-    func takeIn(_ entries: [Entry]) async -> (accepted: Int, refused: Int) {
-        await withCheckedContinuation { continuation in
-            let request = state.withLock { state -> RequestID? in
-                guard !state.isStopped else { return nil }
-                state.lastRequest += 1
-                let request = RequestID(state.lastRequest)
-                state.imports[request] = continuation
-                return request
-            }
-            guard let request else { return continuation.resume(returning: (0, entries.count)) }
-            answer(.importEntries(request, entries))
-        }
-    }
-
     private func finish(_ request: RequestID, _ result: Appended) {
         state.withLock { $0.appends.removeValue(forKey: request) }?.resume(returning: result)
     }
@@ -133,13 +115,12 @@ final class JournalHost: Sendable {
     /// Who waits hears that nothing comes any more.
     func stop() {
         tell.withLock { $0 = nil }
-        let (appends, imports) = state.withLock { state in
+        let appends = state.withLock { state in
             state.isStopped = true
-            defer { (state.appends, state.imports) = ([:], [:]) }
-            return (state.appends, state.imports)
+            defer { state.appends = [:] }
+            return state.appends
         }
         for waiter in appends.values { waiter.resume(returning: .failure(.storage(.failed("the node stopped")))) }
-        for waiter in imports.values { waiter.resume(returning: (0, 0)) }
     }
 }
 
