@@ -29,6 +29,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 var targets: [Target] = [
     module("Base", "Core", [nio, deque]),
+    module("QRCode", "Core", []),
     module("Identity", "Core", ["TuttiBase", nio, crypto, nioSSL]),
     module("Connection", "Core", ["TuttiBase", "TuttiIdentity", nio, deque, crypto, nioSSL]),
     module("Peers", "Core", ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio, deque]),
@@ -65,8 +66,7 @@ var targets: [Target] = [
         name: "TuttiCommunity",
         dependencies: [
             "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "Tutti",
-            nio, nioPosix, logging, lifecycle,
+            "TuttiQRCode", "Tutti", nio, nioPosix, logging, lifecycle,
         ],
         path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.
@@ -85,6 +85,7 @@ var targets: [Target] = [
         ],
         path: "Tests/Support", swiftSettings: settings),
     tests("Base", ["TuttiBase", nio]),
+    tests("QRCode", ["TuttiBase", "TuttiIdentity", "TuttiQRCode"]),
     tests("Identity", ["TuttiBase", "TuttiIdentity", nio, crypto]),
     tests("Connection", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiTestSupport", nio]),
     tests("Peers", ["TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", nio]),
@@ -128,6 +129,9 @@ var targets: [Target] = [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix,
             logging, metrics, lifecycle,
         ]),
+    tests(
+        "TuttiCommunity",
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"]),
 ]
 
 // scripts/bench asks for these: the bound that the bulk figures are held against, and what pings both kinds of listener,

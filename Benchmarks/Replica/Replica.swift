@@ -62,7 +62,7 @@ struct Replica {
         }
         let sorted = singles.sorted()
         let total = try await node.entryCount()
-        try await node.perform(.invite(uses: 20, days: 1, note: "")) { reply in
+        try await node.perform(.govern(.invite(uses: 20, days: 1, role: "member", note: ""))) { reply in
             guard case .invited(let link) = reply else { return }
             let line =
                 "{\"entries\":\(total),\"entriesPerSecond\":\(Int(Double(rounds * 8 * 256) / seconds)),\"singleP50\":\(sorted[150]),"

@@ -15,9 +15,15 @@ struct CommunityOptions: ParsableArguments {
     var bootstrap: [Multiaddr] = []
 
     /// Asks the node of the folder, or one that is started for it, and shows each answer.
-    func ask(_ command: CommunityCommand) async throws {
+    /// - Parameter before: what is done with an answer before it is shown.
+    /// - Returns: whether a node ran in the folder, and so goes on.
+    @discardableResult
+    func ask(
+        _ command: CommunityCommand, before: @escaping @Sendable (CommunityReply) throws -> Void = { _ in }
+    ) async throws -> Bool {
         let json = json
-        try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
+        return try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
+            try before(reply)
             if json {
                 Console.print(try CommunityText.json(reply))
             } else {

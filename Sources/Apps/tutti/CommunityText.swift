@@ -15,7 +15,10 @@ enum CommunityText {
                 created.recoveryPage, "",
             ]
         case .invited(let link): [link]
-        case .members(let members): members.map(member)
+        case .invites(let invites): invites.isEmpty ? ["no invites are open"] : invites.map(invite)
+        case .members(let members): members.flatMap(member)
+        case .member(let member): self.member(member)
+        case .labels(let labels): labels.isEmpty ? ["no labels"] : labels.map(label)
         case .charter(let charter): ["edition \(charter.edition)", printable(charter.text, lines: true)]
         case .proposals(let proposals): proposals.isEmpty ? ["no proposals"] : proposals.flatMap(proposal)
         case .proposed(let id): ["proposed \(id)"]
@@ -30,7 +33,9 @@ enum CommunityText {
         }
     }
 
+    /// A charter alone is printed as a document, to be edited; all else on one line.
     static func json(_ reply: CommunityReply) throws -> String {
+        if case .charter(let charter) = reply { return charter.rules.json }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
@@ -47,11 +52,35 @@ enum CommunityText {
         ]
     }
 
-    private static func member(_ member: MemberSummary) -> String {
+    private static func member(_ member: MemberSummary) -> [String] {
         var line = "\(member.id)  \(printable(member.nickname))  \(member.roles.joined(separator: ", "))"
-        if member.isPending { line += "  (waiting to be admitted)" }
+        if let reason = member.pending { line += "  (waits to be admitted: \(reason))" }
         if let ended = member.ended { line += "  (\(printable(ended)))" }
-        return line
+        switch member.choice {
+        case .hide: line += "  (you block this member)"
+        case .show: line += "  (you show this member)"
+        case .unset: break
+        }
+        let vouches = member.vouches.map { vouch in
+            "  \(printable(vouch.author)) vouches" + (vouch.amount > 0 ? " for \(vouch.amount)" : "")
+                + (vouch.note.isEmpty ? "" : ": \(printable(vouch.note))")
+        }
+        let labels = member.labels.map { label in
+            "  labelled \(printable(label.label)) by \(printable(label.author)): \(printable(label.reason))"
+        }
+        return [line] + vouches + labels
+    }
+
+    private static func label(_ label: LabelSummary) -> String {
+        "\(label.id)  \(printable(label.label)) on \(label.kind) \(printable(label.subject)) by "
+            + "\(printable(label.author)): \(printable(label.reason))"
+            + (label.withdrawn.map { "  (taken back: \(printable($0)))" } ?? "")
+    }
+
+    private static func invite(_ invite: InviteSummary) -> String {
+        "\(invite.id)  \(invite.standing)  by \(printable(invite.sponsor)), for a \(invite.role), "
+            + "\(invite.joined.count) of \(invite.uses) joined, until \(time(invite.expiry))"
+            + (invite.note.isEmpty ? "" : "  \(printable(invite.note))")
     }
 
     private static func device(_ device: DeviceSummary) -> String {
@@ -59,9 +88,12 @@ enum CommunityText {
     }
 
     private static func proposal(_ proposal: ProposalSummary) -> [String] {
-        [
+        var standing = proposal.outcome
+        if let electorate = proposal.electorate { standing += ", \(electorate) may vote" }
+        if let until = proposal.until { standing += ", at least until \(time(until))" }
+        return [
             "\(proposal.id)  \(printable(proposal.title))  by \(printable(proposal.author))",
-            "  \(proposal.action): \(proposal.yes) yes, \(proposal.no) no, \(proposal.abstain) abstain; \(proposal.outcome)",
+            "  \(printable(proposal.action)): \(proposal.yes) yes, \(proposal.no) no, \(proposal.abstain) abstain; \(standing)",
         ] + (proposal.text.isEmpty ? [] : ["  " + printable(proposal.text)])
     }
 

@@ -8,6 +8,15 @@ import Tutti
 enum Console {
     static var isTerminal: Bool { isatty(FileHandle.standardError.fileDescriptor) == 1 }
 
+    /// Of the terminal that standard output is; nil when it is none.
+    static var columns: Int? {
+        var size = winsize()
+        guard ioctl(FileHandle.standardOutput.fileDescriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else {
+            return nil
+        }
+        return Int(size.ws_col)
+    }
+
     static func print(_ line: String) {
         try? FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     }

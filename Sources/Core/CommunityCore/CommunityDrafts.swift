@@ -223,6 +223,12 @@ extension CommunityCore {
         return try tried(.close, .close(body), device)
     }
 
+    /// Who may vote on an open proposal, and when it was made, as its author says.
+    package func ballot(on proposal: EntryID) -> (electorate: Int, made: HybridTime)? {
+        guard let place = fold.graph.places[proposal], state.proposals[proposal]?.outcome == .open else { return nil }
+        return (fold.electorate(of: place).count, fold.graph.nodes[place].entry.time)
+    }
+
     // MARK: Words about others
 
     package func vouch(

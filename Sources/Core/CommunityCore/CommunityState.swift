@@ -45,8 +45,12 @@ package struct CommunityState: Sendable {
         package var id: EntryID
         package var body: InviteBody
         package var sponsor: MemberID
+        /// The sponsor's that wrote it.
+        package var device: DeviceID
         /// In the order in which they count.
         package var joins: [EntryID]
+        /// Who has joined, in the same order.
+        package var people: [MemberID]
         package var isClosed: Bool
         package var usesLeft: Int
     }

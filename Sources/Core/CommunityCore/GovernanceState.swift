@@ -160,11 +160,14 @@ extension GovernanceFold {
         else { return nil }
         let joins = (facts.joins[place] ?? []).filter { memo.rank($0) != nil }
         let isClosed = (facts.inviteCloses[place] ?? []).contains { memo.rank($0) != nil }
-        let used = Set(joins.compactMap { facts.acts[$0].owner }).count
+        var people: [MemberID] = []
+        for owner in joins.compactMap({ facts.acts[$0].owner }) where !people.contains(facts.members[owner].id) {
+            people.append(facts.members[owner].id)
+        }
         return CommunityState.Invite(
             id: graph.nodes[place].entry.id, body: body, sponsor: facts.members[sponsor].id,
-            joins: joins.map { graph.nodes[$0].entry.id }, isClosed: isClosed,
-            usesLeft: isClosed ? 0 : max(0, body.uses - used))
+            device: graph.nodes[place].entry.device, joins: joins.map { graph.nodes[$0].entry.id }, people: people,
+            isClosed: isClosed, usesLeft: isClosed ? 0 : max(0, body.uses - people.count))
     }
 
     /// Nil once it has let its member in.

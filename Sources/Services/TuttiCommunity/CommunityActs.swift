@@ -9,9 +9,6 @@ import TuttiNodeCore
 
 /// What commands ask to be done.
 extension CommunityNode {
-    /// Entry points that an invite link names at most.
-    private static let linkEntryPointsMax = 5
-
     /// - Throws: `CommunityError` or `NodeError`; nothing was done then.
     public func perform(
         _ command: CommunityCommand, reply: @escaping @Sendable (CommunityReply) async throws -> Void
@@ -20,17 +17,9 @@ extension CommunityNode {
         case .status: try await reply(.status(try await status()))
         case .create(let name, let nickname):
             try await reply(.created(try await create(name: name, nickname: nickname)))
-        case .invite(let uses, let days, let note):
-            try await reply(.invited(link: try await invite(uses: uses, days: days, note: note)))
         case .join(let link, let nickname): try await reply(.created(try await join(link: link, nickname: nickname)))
-        case .members: try await reply(.members(try await members()))
-        case .charter: try await reply(.charter(try await charter()))
-        case .propose(let title, let text, let action):
-            try await reply(.proposed(id: try await propose(title: title, text: text, action: action)))
-        case .proposals: try await reply(.proposals(try await proposals()))
-        case .vote(let proposal, let choice): try await vote(proposal, choice)
-        case .close(let proposal): try await close(proposal)
-        case .leave: try await act { port, device in try [port.community.leave(heads: port.heads, by: device)] }
+        case .govern(let command):
+            if let answer = try await govern(command) { try await reply(answer) }
         case .devices: try await reply(.devices(try await devices()))
         case .revokeDevice(let device, let code, let reason):
             try await revoke(device, code: code, reason: reason)
@@ -54,75 +43,27 @@ extension CommunityNode {
         }
     }
 
-    // MARK: Invites
-
-    private func invite(uses: Int, days: Int, note: String) async throws -> String {
-        var keys = KeySource.system
-        let seed = keys.nextBytes32()
-        let expiry = Self.milliseconds() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
-        let entries = try await act { port, device in
-            try [port.community.invite(key: KeyPair(seed: seed), uses: uses, expiry: expiry, note: note, by: device)]
-        }
-        guard let invite = entries.first else { throw CommunityError(.stopped, "the node stopped") }
-        let (community, name) = try await read { ($0.journal.community, $0.community.state.charter?.name ?? "") }
-        return try InviteLink(
-            community: community, invite: invite.id, seed: seed, name: name, entryPoints: try await entryPoints()
-        ).text
-    }
-
-    /// This node first, then members' nodes that we are connected with: whoever comes later finds one that is up.
-    private func entryPoints() async throws -> [Multiaddr] {
-        let own = try await node.listenAddresses.filter { !$0.isUnspecified }
-        let outside = own.filter { !$0.isLoopback }
-        var points = Array((outside.isEmpty ? own : outside).prefix(2))
-        for peer in try await read({ $0.connectedPeers }) where points.count < Self.linkEntryPointsMax {
-            if let address = try await node.knownAddresses(of: peer).first(where: { !$0.isLoopback || outside.isEmpty })
-            {
-                points.append(address.peerID == nil ? address.appending(.p2p(peer)) : address)
-            }
-        }
-        return points
-    }
-
-    // MARK: Governance
-
     /// Drafts by the state as it is now, and appends.
     @discardableResult
     func act(
         _ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> [EntryDraft]
     ) async throws -> [Entry] {
-        let drafts: Result<[EntryDraft], any Error> = try await read { port in
-            guard let device = port.journal.ownDevice else {
-                return .failure(CommunityError.noDevice)
-            }
-            do { return .success(try draft(port, device)) } catch { return .failure(error) }
+        let drafts = try await read { port in
+            guard let device = port.journal.ownDevice else { throw CommunityError.noDevice }
+            return try draft(port, device)
         }
-        do {
-            return try await append(try drafts.get())
-        } catch let refusal as CommunityRefusal {
-            throw CommunityError(.notAllowed, refusal.description)
+        return try await append(drafts)
+    }
+
+    /// The same with one entry.
+    @discardableResult
+    func actAlone(
+        _ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> EntryDraft
+    ) async throws -> Entry {
+        guard let entry = try await act({ port, device in [try draft(port, device)] }).first else {
+            throw CommunityError(.stopped, "the node stopped")
         }
-    }
-
-    private func vote(_ proposal: String, _ choice: VoteChoice) async throws {
-        let id = try await self.proposal(proposal)
-        let vote: VoteBody.Choice =
-            switch choice {
-            case .yes: .yes
-            case .no: .no
-            case .abstain: .abstain
-            }
-        try await act { port, device in try [port.community.vote(vote, on: id, by: device)] }
-    }
-
-    private func close(_ proposal: String) async throws {
-        let id = try await self.proposal(proposal)
-        try await act { port, device in try [port.community.close(id, by: device)] }
-    }
-
-    private func proposal(_ typed: String) async throws -> EntryID {
-        let all = try await read { port in port.community.state.proposals.keys.sorted() }
-        return try Names.match(typed, all, \.bytes, "proposal")
+        return entry
     }
 
     // MARK: Chat
@@ -194,9 +135,7 @@ extension CommunityNode {
     }
 
     private func export(to path: String) throws -> Int {
-        guard let community = try FolderSettings(journal).community else {
-            throw CommunityError(.noCommunity, "this folder has no community")
-        }
+        guard let community = settings.community else { throw CommunityError.noCommunity }
         do {
             return try journal.export(community: community, toFile: path).entries
         } catch {

@@ -5,16 +5,8 @@ public import Foundation
 public enum CommunityCommand: Sendable, Codable {
     case status
     case create(name: String, nickname: String)
-    case invite(uses: Int, days: Int, note: String)
     case join(link: String, nickname: String)
-    case members
-    case charter
-    case propose(title: String, text: String, action: ProposedAction)
-    case proposals
-    case vote(proposal: String, choice: VoteChoice)
-    /// Signs for the end of a proposal; complete when enough closers have.
-    case close(proposal: String)
-    case leave
+    case govern(GovernanceCommand)
     case devices
     case revokeDevice(device: String, code: String, reason: String)
     /// Becomes the member whose recovery code this is, on a new device.
@@ -30,21 +22,6 @@ public enum CommunityCommand: Sendable, Codable {
     case backup(path: String)
 }
 
-public enum ProposedAction: Hashable, Sendable, Codable {
-    case resolution
-    case grant(member: String, role: String)
-    case removeRole(member: String, role: String)
-    case removeMember(member: String, reason: String)
-    /// The amended charter's text, as `tutti community charter --json` prints it.
-    case amend(charter: String)
-}
-
-public enum VoteChoice: String, Hashable, Sendable, Codable, CaseIterable {
-    case yes
-    case no
-    case abstain
-}
-
 /// Answers to a ``CommunityCommand``: any number of them, then the end.
 public enum CommunityReply: Sendable, Codable {
     case done
@@ -52,7 +29,11 @@ public enum CommunityReply: Sendable, Codable {
     case created(CreatedCommunity)
     case invited(link: String)
     case joined(CommunityStatus)
+    case invites([InviteSummary])
     case members([MemberSummary])
+    /// Who was admitted or had a role changed, as it is now.
+    case member(MemberSummary)
+    case labels([LabelSummary])
     case charter(CharterSummary)
     case proposals([ProposalSummary])
     case proposed(id: String)
@@ -67,6 +48,8 @@ public enum CommunityReply: Sendable, Codable {
 
 public struct CommunityStatus: Hashable, Sendable, Codable {
     public var community: String
+    /// The same on nodes that hold the same governance.
+    public var digest: String
     public var name: String
     public var nickname: String
     public var member: String
@@ -88,40 +71,11 @@ public struct CreatedCommunity: Hashable, Sendable, Codable {
     public var recoveryPage: String
 }
 
-public struct MemberSummary: Hashable, Sendable, Codable {
-    public var id: String
-    public var nickname: String
-    public var roles: [String]
-    public var sponsor: String?
-    public var deviceCount: Int
-    public var isPending: Bool
-    public var ended: String?
-}
-
 public struct DeviceSummary: Hashable, Sendable, Codable {
     public var id: String
     public var isThis: Bool
     public var standing: String
     public var entryCount: UInt64
-}
-
-public struct CharterSummary: Hashable, Sendable, Codable {
-    public var edition: Int
-    public var digest: String
-    /// One rule per line, for people.
-    public var text: String
-}
-
-public struct ProposalSummary: Hashable, Sendable, Codable {
-    public var id: String
-    public var title: String
-    public var text: String
-    public var author: String
-    public var action: String
-    public var yes: Int
-    public var no: Int
-    public var abstain: Int
-    public var outcome: String
 }
 
 public struct MessageSummary: Hashable, Sendable, Codable {

@@ -8,16 +8,18 @@ public enum CommunityDoor {
     /// - Parameters:
     ///   - configuration: of the node that is started when none runs.
     ///   - reply: called for each answer but `.done` and `.failed`.
+    /// - Returns: whether a node ran in the folder, and so goes on.
     /// - Throws: `CommunityError` when it wasn't done.
+    @discardableResult
     public static func ask(
         _ command: CommunityCommand, configuration: CommunityNodeConfiguration,
         reply: @escaping @Sendable (CommunityReply) async throws -> Void
-    ) async throws {
+    ) async throws -> Bool {
         let request = try JSONEncoder().encode(command)
         let isServed = try await ControlClient.call(ControlAddress(folder: configuration.folder), request) { line in
             try await pass(try JSONDecoder().decode(CommunityReply.self, from: line), reply)
         }
-        guard !isServed else { return }
+        guard !isServed else { return true }
         let node = try CommunityNode(configuration: configuration)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await node.run() }
@@ -31,6 +33,7 @@ public enum CommunityDoor {
             // What the node says at its end was already said, or isn't this command's concern.
             while let _ = try? await group.next() {}
         }
+        return false
     }
 
     private static func pass(

@@ -13,29 +13,28 @@ public enum CommunityFiles {
     public static func restore(_ backup: String, to path: String) throws {
         let folder = DataFolder(path: path)
         try folder.create()
-        let lock = try FolderLock(folder: path)
-        defer { _ = lock }
-        do {
-            try JournalRestore.run(from: backup, to: folder.journalPath, forgetting: JournalCore.deviceSettings)
-        } catch {
-            throw CommunityError(storage: error)
+        try FolderLock.hold(folder: path) {
+            do throws(JournalStorageError) {
+                try JournalRestore.run(from: backup, to: folder.journalPath, forgetting: JournalCore.deviceSettings)
+            } catch {
+                throw CommunityError(storage: error)
+            }
         }
     }
 
     /// - Returns: what was found and done, in lines.
     public static func repair(_ path: String) throws -> [String] {
-        let folder = DataFolder(path: path)
-        let lock = try FolderLock(folder: path)
-        defer { _ = lock }
-        var folding = JournalRefold()
-        do {
-            let report = try JournalRepair.run(path: folder.journalPath) { folding.rows($0) }
-            var lines = ["\(report.entries) entries"]
-            if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }
-            lines += report.lost.map { "lost: \($0)" }
-            return lines
-        } catch {
-            throw CommunityError(storage: error)
+        try FolderLock.hold(folder: path) {
+            var folding = JournalRefold()
+            do throws(JournalStorageError) {
+                let report = try JournalRepair.run(path: DataFolder(path: path).journalPath) { folding.rows($0) }
+                var lines = ["\(report.entries) entries"]
+                if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }
+                lines += report.lost.map { "lost: \($0)" }
+                return lines
+            } catch {
+                throw CommunityError(storage: error)
+            }
         }
     }
 }

@@ -17,54 +17,34 @@ extension CommunityNode {
         let identity = try newIdentity()
         var keys = KeySource.system
         let nonce = keys.nextBytes32()
-        let (community, draft) = try refusing { () throws(CommunityRefusal) in
+        let (community, draft) = try refusing {
             try CommunityCore.founding(
                 charter: .standard(name: name, founder: identity.member.member), nonce: nonce, nickname: nickname,
                 memberKey: identity.member, device: identity.device.device)
         }
-        var settings = FolderSettings()
-        settings.community = community
-        settings.member = identity.member.member
-        settings.nickname = nickname
-        settings.devicePlace = devicePlace
-        try await host.write(settings.batch)
-        try await start(community, device: identity.device, settings)
-        let entries = try await append([draft])
-        try await node.replicaCommands()(.introduce(entries.first))
+        try await enter(
+            community, as: identity.member.member, device: identity.device, nickname: nickname, first: draft)
         try await keepMemberKey(identity, in: community)
         return CreatedCommunity(status: try await status(), recoveryPage: identity.code.page)
     }
 
     func join(link text: String, nickname: String) async throws -> CreatedCommunity {
         try await requireNoCommunity()
-        let link: InviteLink
-        do { link = try InviteLink(text: text) } catch { throw CommunityError(.invalidInput, error.description) }
+        let link = try InviteLink(typed: text)
         let identity = try newIdentity()
-        var settings = FolderSettings()
-        settings.community = link.community
-        settings.member = identity.member.member
-        settings.nickname = nickname
-        settings.devicePlace = devicePlace
-        settings.entryPoints = link.entryPoints
-        try await host.write(settings.batch)
-        try await start(link.community, device: identity.device, settings)
-        let draft = try refusing { () throws(CommunityRefusal) in
+        let draft = try refusing {
             try CommunityCore.join(
                 link, nickname: nickname, memberKey: identity.member, device: identity.device.device)
         }
-        let entries = try await append([draft])
-        try await node.replicaCommands()(.introduce(entries.first))
+        try await enter(
+            link.community, as: identity.member.member, device: identity.device, nickname: nickname,
+            by: link.entryPoints, first: draft)
         try await meet(link.entryPoints, as: identity.device.device)
         try await keepMemberKey(identity, in: link.community)
         return CreatedCommunity(status: try await status(), recoveryPage: identity.code.page)
     }
 
     // MARK: Steps
-
-    /// A refusal in the words of this layer.
-    func refusing<Value>(_ body: () throws(CommunityRefusal) -> Value) throws -> Value {
-        do { return try body() } catch { throw CommunityError(.notAllowed, error.description) }
-    }
 
     private struct NewIdentity {
         let member: KeyPair
@@ -133,5 +113,12 @@ extension CommunityNode {
 
     private func isKnown(_ device: DeviceID) async throws -> Bool {
         try await read { port in port.community.state.charter != nil && port.community.roster.devices[device] != nil }
+    }
+}
+
+extension InviteLink {
+    /// As somebody typed or pasted it.
+    init(typed text: String) throws {
+        do { try self.init(text: text) } catch { throw CommunityError(.invalidInput, error.description) }
     }
 }

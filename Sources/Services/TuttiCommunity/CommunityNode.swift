@@ -27,7 +27,8 @@ public final class CommunityNode: Service, Sendable {
     let host: JournalHost
     let changes = ChangeHub()
     private let lock: FolderLock
-    private let begun = Gate()
+    let begun = Gate()
+    private let kept: Mutex<FolderSettings>
 
     /// Locks the folder and opens what is in it; nothing runs yet.
     public init(configuration: CommunityNodeConfiguration) throws {
@@ -40,11 +41,13 @@ public final class CommunityNode: Service, Sendable {
         } catch {
             throw CommunityError(storage: error)
         }
+        let kept = try FolderSettings(journal)
+        self.kept = Mutex(kept)
         host = JournalHost(journal, changes: changes)
         var settings = configuration.node
         settings.key = .file(folder.keyPath, passphrase: configuration.passphrase)
         settings.peerFile = folder.peersPath
-        settings.bootstrap += (try? FolderSettings(journal).entryPoints) ?? []
+        settings.bootstrap += kept.entryPoints
         let host = host
         settings.journal = { host.perform($0) }
         node = try Node(configuration: settings)
@@ -59,6 +62,16 @@ public final class CommunityNode: Service, Sendable {
             // One file without a log is left; a reader that still holds it leaves the log, which does no harm.
             try? journal.close()
         }
+        do {
+            try await runParts()
+            begun.shut(CommunityError(.stopped, "the node stopped before it had begun"))
+        } catch {
+            begun.shut(error)
+            throw error
+        }
+    }
+
+    private func runParts() async throws {
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 try await self.node.run()
@@ -67,6 +80,7 @@ public final class CommunityNode: Service, Sendable {
             // A node that can't start says why itself; those who waited for it know only that it stopped.
             group.addTask { try await self.untilStopped { try await self.serve() } }
             group.addTask { try await self.untilStopped { try await self.readClock() } }
+            group.addTask { try await self.untilStopped { try await self.closeInvites() } }
             defer { group.cancelAll() }
             while try await group.next() == false {}
         }
@@ -88,7 +102,8 @@ public final class CommunityNode: Service, Sendable {
         try await server.run()
     }
 
-    /// Returns when the folder's replica has begun, or the node has failed to.
+    /// Returns when the folder's replica has begun.
+    /// - Throws: why `run()` ended before.
     public func started() async throws {
         try await begun.passed()
     }
@@ -97,17 +112,34 @@ public final class CommunityNode: Service, Sendable {
 
     private func begin() async throws {
         host.connect(try await node.replicaCommands())
-        let settings = try FolderSettings(journal)
         if let community = settings.community {
             // Two folders that write one feed would fork it: a copy starts a device of its own (`tutti device recover`).
             let isCopy = settings.devicePlace != devicePlace
-            try await start(community, device: isCopy ? nil : try deviceKey(), settings)
+            try await start(community, device: isCopy ? nil : try deviceKey())
         }
         begun.open()
     }
 
+    /// Makes this folder a device of a member's: what it is is kept, the replica begins with it, and its first entry makes
+    /// it known to whom we meet.
+    func enter(
+        _ community: CommunityID, as member: MemberID, device: KeyPair, nickname: String = "",
+        by entryPoints: [Multiaddr] = [], first draft: EntryDraft
+    ) async throws {
+        try await keep { settings in
+            settings.community = community
+            settings.member = member
+            if !nickname.isEmpty { settings.nickname = nickname }
+            if !entryPoints.isEmpty { settings.entryPoints = entryPoints }
+            settings.devicePlace = devicePlace
+        }
+        try await start(community, device: device)
+        let entries = try await append([draft])
+        try await node.replicaCommands()(.introduce(entries.first))
+    }
+
     /// The replica of a community from what the disk holds.
-    func start(_ community: CommunityID, device: KeyPair?, _ settings: FolderSettings) async throws {
+    private func start(_ community: CommunityID, device: KeyPair?) async throws {
         guard case .opening(let opening) = await host.writer.answer(.opening) else {
             throw CommunityError(.damaged, "the journal in \(folder.path) can't be read: run `tutti repair`")
         }
@@ -139,13 +171,27 @@ public final class CommunityNode: Service, Sendable {
         return first
     }
 
+    /// What the folder knows of itself.
+    var settings: FolderSettings { kept.withLock { $0 } }
+
+    /// Changes what the folder knows of itself; returns when it is on disk.
+    func keep(_ change: (inout FolderSettings) throws -> Void) async throws {
+        let changed = try kept.withLock { settings in
+            var changed = settings
+            try change(&changed)
+            settings = changed
+            return changed
+        }
+        try await host.write(changed.batch)
+    }
+
     /// The key that signs this device's feed; nil: there is none yet.
-    func deviceKey() throws -> KeyPair? {
+    private func deviceKey() throws -> KeyPair? {
         try KeyFile(path: folder.deviceKeyPath).load(passphrase: configuration.passphrase)
     }
 
     /// Device and inode of the key's file; empty when there is none.
-    var devicePlace: String {
+    private var devicePlace: String {
         guard let file = try? FileManager.default.attributesOfItem(atPath: folder.deviceKeyPath),
             let system = file[.systemNumber] as? NSNumber, let number = file[.systemFileNumber] as? NSNumber
         else { return "" }
@@ -163,13 +209,19 @@ public final class CommunityNode: Service, Sendable {
         }
     }
 
-    /// Looks at the replica between two turns.
-    func read<Value: Sendable>(_ body: @escaping @Sendable (borrowing JournalPort) -> Value) async throws -> Value {
-        guard let value = try await node.readReplica(body) else {
-            throw CommunityError(
-                .noCommunity, "this folder has no community: run `tutti community create` or `tutti community join`")
+    /// Looks at the replica between two turns. What the community's rules refuse is thrown in the words of this layer.
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (borrowing JournalPort) throws -> Value
+    ) async throws -> Value {
+        let result = try await node.readReplica { port -> Result<Value, any Error> in
+            do { return .success(try body(port)) } catch { return .failure(error) }
         }
-        return value
+        guard let result else { throw CommunityError.noCommunity }
+        return try refusing { try result.get() }
+    }
+
+    func refusing<Value>(_ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch let refusal as CommunityRefusal { throw CommunityError(refusal) }
     }
 
     // MARK: Commands
@@ -192,31 +244,12 @@ public final class CommunityNode: Service, Sendable {
     }
 }
 
-/// Closed until it is opened, once.
-private final class Gate: Sendable {
-    private let state = Mutex<(isOpen: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
-
-    func open() {
-        let waiters = state.withLock { state in
-            state.isOpen = true
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume() }
-    }
-
-    func passed() async throws {
-        await withCheckedContinuation { continuation in
-            let isOpen = state.withLock { state in
-                if !state.isOpen { state.waiters.append(continuation) }
-                return state.isOpen
-            }
-            if isOpen { continuation.resume() }
-        }
-    }
-}
-
 extension CommunityError {
+    static let noCommunity = CommunityError(
+        .noCommunity, "this folder has no community: run `tutti community create` or `tutti community join`")
+
+    init(_ refusal: CommunityRefusal) { self.init(.notAllowed, refusal.description) }
+
     init(storage error: JournalStorageError) {
         switch error {
         case .diskFull: self.init(.storage, "the disk is full: make room, nothing was lost")

@@ -10,15 +10,15 @@ import TuttiNodeCore
 /// What the replica holds, as it is shown.
 extension CommunityNode {
     func status() async throws -> CommunityStatus {
-        let settings = try FolderSettings(journal)
-        let nickname = settings.nickname
+        let settings = settings
         return try await read { port in
             let state = port.community.state
             let member = settings.member
             let device = port.journal.ownDevice
             return CommunityStatus(
-                community: Names.text(port.journal.community.bytes), name: state.charter?.name ?? "",
-                nickname: member.flatMap { state.members[$0]?.nickname } ?? nickname,
+                community: Names.text(port.journal.community.bytes), digest: Names.text(state.digest),
+                name: state.charter?.name ?? "",
+                nickname: member.flatMap { state.members[$0]?.nickname } ?? settings.nickname,
                 member: member.map { Names.text($0.bytes) } ?? "", device: device.map { Names.text($0.bytes) } ?? "",
                 isPending: member.map { !state.isMember($0) } ?? true,
                 memberCount: state.members.values.count { $0.ended == nil && !$0.roles.isEmpty },
@@ -37,29 +37,10 @@ extension CommunityNode {
     /// Entries on disk here, as heads tell.
     package func entryCount() async throws -> UInt64 { try await status().entryCount }
 
-    func members() async throws -> [MemberSummary] {
-        try await read { port in
-            let state = port.community.state
-            let members = state.members.values.sorted { $0.id < $1.id }.map { member in
-                MemberSummary(
-                    id: Names.text(member.id.bytes), nickname: member.nickname,
-                    roles: member.roles.sorted().map { "\($0)" },
-                    sponsor: member.sponsor.flatMap { state.members[$0]?.nickname },
-                    deviceCount: member.devices.count, isPending: false, ended: member.ended.map(Names.text))
-            }
-            let pending = state.pendingJoins.values.sorted { $0.id < $1.id }.map { join in
-                MemberSummary(
-                    id: Names.text(join.member.bytes), nickname: join.nickname, roles: [], sponsor: nil,
-                    deviceCount: 1, isPending: true, ended: nil)
-            }
-            return members + pending
-        }
-    }
-
     func devices() async throws -> [DeviceSummary] {
-        let settings = try FolderSettings(journal)
+        let member = settings.member
         return try await read { port in
-            let devices = port.community.state.devices.values.filter { $0.member == settings.member }
+            let devices = port.community.state.devices.values.filter { $0.member == member }
             return devices.sorted { $0.id < $1.id }.map { device in
                 let standing: String =
                     switch device.standing {
@@ -129,9 +110,11 @@ extension CommunityNode {
     }
 
     func summaries(_ rows: [MessageRow]) async throws -> [MessageSummary] {
-        try await read { port in
+        let choices = settings.choices
+        return try await read { port in
             let state = port.community.state
-            return rows.map { row in
+            let hidden = state.hidingReasons
+            return rows.map { choices.shown($0, hidden) }.map { row in
                 let isOwn = row.device == port.journal.ownDevice
                 return MessageSummary(
                     id: Names.text(row.id.bytes), author: Names.text(row.author.bytes),
@@ -158,13 +141,24 @@ enum Names {
 
     static func text(_ kind: EntryKind) -> String { Self.kinds[kind] ?? "kind \(kind.rawValue)" }
 
+    /// By its name, or as "kind 528".
+    static func kind(_ typed: String) throws -> EntryKind {
+        if let known = kinds.first(where: { $0.value == typed })?.key { return known }
+        guard let number = typed.split(separator: " ").last.flatMap({ UInt16($0) }) else {
+            throw CommunityError(.invalidInput, "'\(typed)' is no kind of entry")
+        }
+        return EntryKind(number)
+    }
+
     static func date(_ time: HybridTime) -> Date { Date(timeIntervalSince1970: Double(time.milliseconds) / 1_000) }
 
     /// The only one that begins so.
     static func match<Name>(_ typed: String, _ all: [Name], _ bytes: (Name) -> Bytes32, _ what: String) throws -> Name {
         let wanted = typed.lowercased()
         let found = all.filter { text(bytes($0)).hasPrefix(wanted) }
-        guard !wanted.isEmpty, let first = found.first else { throw CommunityError(.notFound, "no \(what) '\(typed)'") }
+        guard !wanted.isEmpty, let first = found.first else {
+            throw CommunityError(.notFound, "there is no \(what) '\(typed)' here")
+        }
         guard found.count == 1 else {
             throw CommunityError(.invalidInput, "\(found.count) \(what)s begin with '\(typed)': type more of it")
         }

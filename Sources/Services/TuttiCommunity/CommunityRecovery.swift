@@ -17,10 +17,11 @@ extension CommunityNode {
 
     /// Answers those who ask for a seal.
     func serveRecovery() {
-        node.handle(Self.recoverProtocol, inboundMax: 2) { stream in
+        // The node keeps its handlers: one that kept the node would keep the folder locked for ever.
+        node.handle(Self.recoverProtocol, inboundMax: 2) { [weak node] stream in
             var request = try await stream.read(exactly: 64, deadline: Self.answerTimeout)
             guard let community = request.readBytes32(), let tag = request.readBytes32() else { return }
-            let sealed = try await self.node.readReplica { port in
+            let sealed = try await node?.readReplica { port in
                 port.journal.community.bytes == community ? port.memberKey(tag) : nil
             }
             if let sealed = sealed ?? nil { try await stream.write(ByteBuffer(bytes: sealed.bytes)) }
@@ -30,46 +31,31 @@ extension CommunityNode {
     /// - Parameter text: a link of the community, on a machine that holds nothing of it.
     func recover(code text: String, link: String?) async throws -> CommunityStatus {
         let code = try Self.code(text)
-        var settings = try FolderSettings(journal)
-        if settings.community == nil {
+        guard let community = settings.community else {
             guard let link else {
                 throw CommunityError(.invalidInput, "this folder knows no community: give a link of yours (--link)")
             }
-            return try await recover(code, by: try Self.link(link))
+            return try await recover(code, by: try InviteLink(typed: link))
         }
-        guard let community = settings.community else { throw CommunityError(.noCommunity, "no community") }
         let tag = code.lookupTag(in: community)
         guard let sealed = try await read({ $0.memberKey(tag) }) else {
             throw CommunityError(.notFound, "this code belongs to no member here: sync first, or check the code")
         }
         let member = try Self.open(sealed, code, community)
         let device = try replaceDeviceKey()
-        settings.member = member.member
-        settings.devicePlace = devicePlace
-        try await host.write(settings.batch)
-        try await start(community, device: device, settings)
-        let entries = try await act { port, device in try [port.community.deviceCertificate(of: device, by: member)] }
-        try await node.replicaCommands()(.introduce(entries.first))
+        let draft = try await read { try $0.community.deviceCertificate(of: device.device, by: member) }
+        try await enter(community, as: member.member, device: device, first: draft)
         return try await status()
     }
 
     private func recover(_ code: RecoveryCode, by link: InviteLink) async throws -> CommunityStatus {
         let member = try Self.open(try await fetch(code, by: link), code, link.community)
         let device = try replaceDeviceKey()
-        var settings = FolderSettings()
-        settings.community = link.community
-        settings.member = member.member
-        settings.devicePlace = devicePlace
-        settings.entryPoints = link.entryPoints
-        try await host.write(settings.batch)
-        try await start(link.community, device: device, settings)
         // Nothing of the community is here yet: the certificate builds on the invite of the link alone.
         let certificate = DeviceCertificate(of: device.device, at: link.community.bytes, by: member)
         let body = GovernanceMessage(parents: [link.invite], body: .deviceCertificate(certificate)).encoded
-        let entries = try await append([
-            EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: link.invite)
-        ])
-        try await node.replicaCommands()(.introduce(entries.first))
+        let draft = EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: link.invite)
+        try await enter(link.community, as: member.member, device: device, by: link.entryPoints, first: draft)
         try await meet(link.entryPoints, as: device.device)
         return try await status()
     }
@@ -101,8 +87,7 @@ extension CommunityNode {
 
     func revoke(_ typed: String, code text: String, reason: String) async throws {
         let code = try Self.code(text)
-        let settings = try FolderSettings(journal)
-        guard let community = settings.community else { throw CommunityError(.noCommunity, "no community here") }
+        guard let community = settings.community else { throw CommunityError.noCommunity }
         let tag = code.lookupTag(in: community)
         guard let sealed = try await read({ $0.memberKey(tag) }) else {
             throw CommunityError(.notFound, "this code belongs to no member here")
@@ -122,10 +107,6 @@ extension CommunityNode {
 
     private static func code(_ text: String) throws -> RecoveryCode {
         do { return try RecoveryCode(parsing: text) } catch { throw CommunityError(.invalidInput, "\(error)") }
-    }
-
-    private static func link(_ text: String) throws -> InviteLink {
-        do { return try InviteLink(text: text) } catch { throw CommunityError(.invalidInput, error.description) }
     }
 
     private static func open(

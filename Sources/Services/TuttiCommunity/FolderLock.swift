@@ -26,4 +26,9 @@ package final class FolderLock: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Runs `body` while the folder is this process's.
+    static func hold<Value>(folder: String, _ body: () throws -> Value) throws -> Value {
+        try withExtendedLifetime(try FolderLock(folder: folder), body)
+    }
 }

@@ -13,6 +13,7 @@ struct FolderSettings: Sendable {
     private static let nicknameName = "nickname"
     private static let entryPointsName = "entryPoints"
     private static let devicePlaceName = "devicePlace"
+    private static let choicesName = "choices"
 
     var community: CommunityID?
     var member: MemberID?
@@ -21,8 +22,7 @@ struct FolderSettings: Sendable {
     var entryPoints: [Multiaddr] = []
     /// Which file held the device's key when it began to write. In a copy of the folder it is another file.
     var devicePlace = ""
-
-    init() {}
+    var choices = LocalChoices()
 
     init(_ journal: SQLiteJournal) throws {
         guard case .opening(let opening) = journal.answer(.opening) else {
@@ -35,6 +35,7 @@ struct FolderSettings: Sendable {
         entryPoints = String(decoding: values[Self.entryPointsName] ?? [], as: UTF8.self)
             .split(separator: "\n").compactMap { Multiaddr(String($0)) }
         devicePlace = String(decoding: values[Self.devicePlaceName] ?? [], as: UTF8.self)
+        choices = LocalChoices(bytes: values[Self.choicesName] ?? [])
     }
 
     var batch: JournalBatch {
@@ -44,6 +45,7 @@ struct FolderSettings: Sendable {
         batch.settings[Self.nicknameName] = Array(nickname.utf8)
         batch.settings[Self.entryPointsName] = Array(entryPoints.map(\.description).joined(separator: "\n").utf8)
         batch.settings[Self.devicePlaceName] = Array(devicePlace.utf8)
+        batch.settings[Self.choicesName] = choices.bytes
         return batch
     }
 }
