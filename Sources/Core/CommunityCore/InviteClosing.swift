@@ -38,7 +38,7 @@ package struct InviteClosing: Sendable {
             } else if isUsedUp, state.mayCloseInvites(own) {
                 let since = min(seen[invite.id] ?? milliseconds, milliseconds)
                 waiting[invite.id] = since
-                let turn = UInt64(state.turn(of: device, at: invite.id)) + 1
+                let turn = UInt64(state.turn(of: device, at: invite)) + 1
                 if milliseconds - since >= turn * Self.turnMilliseconds { due.append(invite.id) }
             }
         }
@@ -54,9 +54,9 @@ extension CommunityState {
     }
 
     /// How many devices stand in before this one.
-    fileprivate func turn(of device: DeviceID, at invite: EntryID) -> Int {
-        func place(_ device: DeviceID) -> Bytes32 { KeyDerivation.sha256(invite.bytes.bytes + device.bytes.bytes) }
+    fileprivate func turn(of device: DeviceID, at invite: Invite) -> Int {
+        func place(_ device: DeviceID) -> Bytes32 { KeyDerivation.sha256(invite.id.bytes.bytes + device.bytes.bytes) }
         let own = place(device)
-        return devices.values.count { mayCloseInvites($0) && place($0.id) < own }
+        return devices.values.count { $0.id != invite.device && mayCloseInvites($0) && place($0.id) < own }
     }
 }
