@@ -18,7 +18,9 @@ struct CommunityOptions: ParsableArguments {
     func ask(_ command: CommunityCommand) async throws {
         let json = json
         try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
-            if json {
+            if case .searching = reply {
+                for line in CommunityText.lines(reply) { Console.note(line) }
+            } else if json {
                 Console.print(try CommunityText.json(reply))
             } else {
                 for line in CommunityText.lines(reply) { Console.print(line) }

@@ -59,8 +59,8 @@ package struct JournalPort: Sendable {
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
-    /// Members' keys under their recovery codes, by lookup tag.
-    private var memberKeys: [Bytes32: SealedMemberKey] = [:]
+    /// For who comes with a recovery code.
+    package private(set) var recovery = RecoveryIndex()
     /// Governance entries on disk, by feed.
     private var governance: [DeviceID: [FeedPoint]] = [:]
 
@@ -359,14 +359,8 @@ package struct JournalPort: Sendable {
 
     private mutating func keep(_ entry: Entry) {
         governance[entry.header.device, default: []].append(entry.point)
-        // The first one stays: a copy opens to the same key.
-        if let sealed = MemberKeyEntry.sealed(in: entry), memberKeys[sealed.lookupTag] == nil {
-            memberKeys[sealed.lookupTag] = sealed
-        }
+        recovery.insert(entry)
     }
-
-    /// For whoever knows the tag, and so the code.
-    package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { memberKeys[tag] }
 
     /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
     private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {

@@ -28,6 +28,7 @@ public final class CommunityNode: Service, Sendable {
     let changes = ChangeHub()
     private let lock: FolderLock
     private let begun = Gate()
+    let recoveryRates = Mutex(RecoveryRates())
 
     /// Locks the folder and opens what is in it; nothing runs yet.
     public init(configuration: CommunityNodeConfiguration) throws {
@@ -67,6 +68,7 @@ public final class CommunityNode: Service, Sendable {
             // A node that can't start says why itself; those who waited for it know only that it stopped.
             group.addTask { try await self.untilStopped { try await self.serve() } }
             group.addTask { try await self.untilStopped { try await self.readClock() } }
+            group.addTask { try await self.untilStopped { try await self.keepTellingOfSeals() } }
             defer { group.cancelAll() }
             while try await group.next() == false {}
         }

@@ -7,104 +7,85 @@ import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
 
-/// A member's key comes back out of the recovery code, which opens the seal that every replica keeps.
-///
-/// Over `/tutti/recover/1` anybody may ask for a seal, as a fresh machine must: 32 bytes of community and 32 of lookup tag
-/// go there, and the seal comes back, or nothing. The tag can't be guessed, and the seal is of no use without the code.
-extension CommunityNode {
-    static let recoverProtocol: ProtocolID = "/tutti/recover/1"
-    private static let answerTimeout: Duration = .seconds(10)
+/// Whom else to ask in a recovery.
+struct RecoveryHints: Sendable {
+    var peers: [String]
+    var link: String?
 
-    /// Answers those who ask for a seal.
-    func serveRecovery() {
-        node.handle(Self.recoverProtocol, inboundMax: 2) { stream in
-            var request = try await stream.read(exactly: 64, deadline: Self.answerTimeout)
-            guard let community = request.readBytes32(), let tag = request.readBytes32() else { return }
-            let sealed = try await self.node.readReplica { port in
-                port.journal.community.bytes == community ? port.memberKey(tag) : nil
+    func addresses() throws(CommunityError) -> [Multiaddr] {
+        var addresses: [Multiaddr] = []
+        for text in peers {
+            guard let address = Multiaddr(text) else {
+                throw CommunityError(.invalidInput, "'\(text)' is not a multiaddr such as /ip4/192.0.2.7/tcp/4001")
             }
-            if let sealed = sealed ?? nil { try await stream.write(ByteBuffer(bytes: sealed.bytes)) }
+            addresses.append(address)
+        }
+        guard let link else { return addresses }
+        do { return addresses + (try InviteLink(text: link)).entryPoints } catch {
+            throw CommunityError(.invalidInput, error.description)
         }
     }
+}
 
-    /// - Parameter text: a link of the community, on a machine that holds nothing of it.
-    func recover(code text: String, link: String?) async throws -> CommunityStatus {
+/// A member's key comes back out of the recovery code, which opens the seal that every replica keeps.
+extension CommunityNode {
+    /// - Parameter hints: not needed; the code and any way to reach a member's node are enough.
+    func recover(
+        code text: String, _ hints: RecoveryHints, progress: @escaping @Sendable (RecoveryProgress) async throws -> Void
+    ) async throws -> CommunityStatus {
         let code = try Self.code(text)
+        let addresses = try hints.addresses()
         var settings = try FolderSettings(journal)
-        if settings.community == nil {
-            guard let link else {
-                throw CommunityError(.invalidInput, "this folder knows no community: give a link of yours (--link)")
+        let known = settings.community
+        if let known, let sealed = try await read({ $0.recovery.seal(code.lookupTag) }) {
+            let member = try Self.open(sealed, code, known)
+            return try await beginDevice(of: member, in: known, &settings) { port, device in
+                [try port.community.deviceCertificate(of: device, by: member)]
             }
-            return try await recover(code, by: try Self.link(link))
         }
-        guard let community = settings.community else { throw CommunityError(.noCommunity, "no community") }
-        let tag = code.lookupTag(in: community)
-        guard let sealed = try await read({ $0.memberKey(tag) }) else {
-            throw CommunityError(.notFound, "this code belongs to no member here: sync first, or check the code")
+        let search = RecoverySearch(node: node, code: code, timeout: configuration.recoveryTimeout)
+        let found = try await search.run(addresses, progress: progress)
+        guard known == nil || known == found.community else {
+            throw CommunityError(
+                .invalidInput, "this code is of another community than this folder: use another folder (--data)")
         }
-        let member = try Self.open(sealed, code, community)
+        settings.entryPoints = found.entryPoints
+        // Nothing of the community may be here yet: the certificate builds on the entry that holds the seal.
+        let status = try await beginDevice(of: found.member, in: found.community, &settings) { _, device in
+            let certificate = DeviceCertificate(of: device, at: found.community.bytes, by: found.member)
+            let body = GovernanceMessage(parents: [found.entry], body: .deviceCertificate(certificate)).encoded
+            return [EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: found.entry)]
+        }
+        return known == nil ? try await meet(found.entryPoints) : status
+    }
+
+    /// A new device of the member on this machine. Those that the member has already stay as they are.
+    private func beginDevice(
+        of member: KeyPair, in community: CommunityID, _ settings: inout FolderSettings,
+        _ draft: @escaping @Sendable (borrowing JournalPort, DeviceID) throws -> [EntryDraft]
+    ) async throws -> CommunityStatus {
         let device = try replaceDeviceKey()
+        settings.community = community
         settings.member = member.member
         settings.devicePlace = devicePlace
         try await host.write(settings.batch)
         try await start(community, device: device, settings)
-        let entries = try await act { port, device in try [port.community.deviceCertificate(of: device, by: member)] }
+        let entries = try await act(draft)
         try await node.replicaCommands()(.introduce(entries.first))
         return try await status()
     }
 
-    private func recover(_ code: RecoveryCode, by link: InviteLink) async throws -> CommunityStatus {
-        let member = try Self.open(try await fetch(code, by: link), code, link.community)
-        let device = try replaceDeviceKey()
-        var settings = FolderSettings()
-        settings.community = link.community
-        settings.member = member.member
-        settings.devicePlace = devicePlace
-        settings.entryPoints = link.entryPoints
-        try await host.write(settings.batch)
-        try await start(link.community, device: device, settings)
-        // Nothing of the community is here yet: the certificate builds on the invite of the link alone.
-        let certificate = DeviceCertificate(of: device.device, at: link.community.bytes, by: member)
-        let body = GovernanceMessage(parents: [link.invite], body: .deviceCertificate(certificate)).encoded
-        let entries = try await append([
-            EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: link.invite)
-        ])
-        try await node.replicaCommands()(.introduce(entries.first))
-        try await meet(link.entryPoints, as: device.device)
+    private func meet(_ entryPoints: [Multiaddr]) async throws -> CommunityStatus {
+        guard let device = try await read({ $0.journal.ownDevice }) else { throw CommunityError.noDevice }
+        try await meet(entryPoints, as: device)
         return try await status()
-    }
-
-    /// From the first entry point that has it.
-    private func fetch(_ code: RecoveryCode, by link: InviteLink) async throws -> SealedMemberKey {
-        var request = ByteBuffer()
-        request.writeBytes32(link.community.bytes)
-        request.writeBytes32(code.lookupTag(in: link.community))
-        var reached = 0
-        for address in link.entryPoints {
-            guard let peer = address.peerID,
-                let stream = try? await node.open(Self.recoverProtocol, to: peer, at: [address])
-            else { continue }
-            defer { stream.reset() }
-            do {
-                try await stream.write(request)
-                stream.closeWriting()
-                let answer = try await stream.read(exactly: SealedMemberKey.bytesCount, deadline: Self.answerTimeout)
-                return try SealedMemberKey(bytes: Array(answer.readableBytesView))
-            } catch {
-                reached += 1
-            }
-        }
-        throw reached == 0
-            ? CommunityError(.deadline, "no node of the link answers: ask a member for another link")
-            : CommunityError(.notFound, "this code belongs to no member of this community: check code and link")
     }
 
     func revoke(_ typed: String, code text: String, reason: String) async throws {
         let code = try Self.code(text)
         let settings = try FolderSettings(journal)
         guard let community = settings.community else { throw CommunityError(.noCommunity, "no community here") }
-        let tag = code.lookupTag(in: community)
-        guard let sealed = try await read({ $0.memberKey(tag) }) else {
+        guard let sealed = try await read({ $0.recovery.seal(code.lookupTag) }) else {
             throw CommunityError(.notFound, "this code belongs to no member here")
         }
         let member = try Self.open(sealed, code, community)
@@ -124,15 +105,11 @@ extension CommunityNode {
         do { return try RecoveryCode(parsing: text) } catch { throw CommunityError(.invalidInput, "\(error)") }
     }
 
-    private static func link(_ text: String) throws -> InviteLink {
-        do { return try InviteLink(text: text) } catch { throw CommunityError(.invalidInput, error.description) }
-    }
-
     private static func open(
         _ sealed: SealedMemberKey, _ code: RecoveryCode, _ community: CommunityID
     ) throws -> KeyPair {
         do { return try sealed.open(with: code, in: community) } catch {
-            throw CommunityError(.damaged, "the seal doesn't open with this code: ask another node")
+            throw CommunityError(.damaged, "the seal in this folder is damaged: run `tutti repair`")
         }
     }
 
