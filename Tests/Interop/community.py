@@ -7,7 +7,7 @@ usage: Tests/Interop/community.py TUTTI          TUTTI: the built command
 1. Camila founds a community; Rosa and Jun join by a link, typed as a user would. First screen within 10 s each.
 2. Jun's node stops. Camila writes. Rosa's node has it on disk (Camila sees "on 1 other disks").
 3. Camila's node is killed (SIGKILL). Jun's comes back and has everything, from Rosa's.
-4. On a fresh machine Camila's recovery code and a link of the community make her Camila again: she writes, both read it.
+4. On a fresh machine Camila's recovery code alone makes her Camila again: she writes, both read it.
 Every node's journal then verifies, and all hold the same entries. A copy of a folder doesn't write its original's feed.
 """
 import json, os, shutil, signal, subprocess, sys, tempfile, time

@@ -203,7 +203,7 @@ def part(camila, rosa, jun, noor, desk, page):
     print("     by the new charter a newcomer is admitted by a moderator")
 
     desk.up()
-    desk.ask("device", "add", link, typed=code(page) + "\n")
+    desk.ask("device", "add", "--link", link, typed=code(page) + "\n")
     desk.ask("chat", "send", "general", "from my desk")
     wait("the other device's message", lambda: "from my desk" in camila.texts())
     devices = rosa.json("device", "list")

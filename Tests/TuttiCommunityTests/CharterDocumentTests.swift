@@ -8,7 +8,8 @@ import TuttiCommunity
 struct CharterDocumentTests {
     /// Of a community of one, made in the folder.
     private func charter(in configuration: CommunityNodeConfiguration) async throws -> CharterSummary {
-        try await CommunityDoor.ask(.create(name: "Rare gear", nickname: "camila"), configuration: configuration) { _ in }
+        try await CommunityDoor.ask(.create(name: "Rare gear", nickname: "camila"), configuration: configuration) { _ in
+        }
         return try await summary(configuration)
     }
 
@@ -99,7 +100,9 @@ struct CharterDocumentTests {
         ) { await answers.add($0) }
         guard case .proposed(let id) = try #require(await answers.all.first) else { throw Missing() }
         let early = await #expect(throws: CommunityError.self) {
-            try await CommunityDoor.ask(.govern(.close(proposal: id, early: false)), configuration: configuration) { _ in }
+            try await CommunityDoor.ask(.govern(.close(proposal: id, early: false)), configuration: configuration) {
+                _ in
+            }
         }
         #expect(early?.message.contains("open until") ?? false)
         for command in [GovernanceCommand.vote(proposal: id, choice: .yes), .close(proposal: id, early: false)] {

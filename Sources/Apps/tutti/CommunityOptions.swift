@@ -24,7 +24,9 @@ struct CommunityOptions: ParsableArguments {
         let json = json
         return try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
             try before(reply)
-            if json {
+            if case .searching = reply {
+                for line in CommunityText.lines(reply) { Console.note(line) }
+            } else if json {
                 Console.print(try CommunityText.json(reply))
             } else {
                 for line in CommunityText.lines(reply) { Console.print(line) }

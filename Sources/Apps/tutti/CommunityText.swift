@@ -13,6 +13,13 @@ enum CommunityText {
             status(created.status) + [
                 "", "Your recovery code. Print it and keep it where nobody else looks: who has it is you.", "",
                 created.recoveryPage, "",
+                "On any other machine these fifteen words are all you need: `tutti device recover`, in one network with",
+                "a member's node, or with the address of one (--peer).", "",
+            ]
+        case .searching(let progress):
+            [
+                "looking for a node that knows this code: \(progress.found) found, \(progress.asked) asked,"
+                    + " \(progress.seconds) of \(progress.secondsMax) s"
             ]
         case .invited(let link): [link]
         case .invites(let invites): invites.isEmpty ? ["no invites are open"] : invites.map(invite)

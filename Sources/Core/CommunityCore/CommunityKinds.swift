@@ -62,4 +62,14 @@ package enum CommunityLimits {
     package static let governanceQuotaBytesPerDay = 65_536
     package static let linkEntryPointsMax = 5
     package static let linkTextBytesMax = 2_048
+    /// Recovery codes whose seals one feed may hold; further ones are kept, but not found.
+    package static let codesPerDeviceMax = 16
+    /// Devices that tell the DHT of a code's seal: those nearest to its tag.
+    package static let codeProvidersMax = 8
+    package static let recoveryAnswerBytesMax = 4_096
+    /// Questions for a seal: one per interval and peer, so many saved up.
+    package static let recoveryQuestionInterval = Duration.seconds(10)
+    package static let recoveryQuestionBurst = 8
+    /// Peers whose rate is remembered; the one that asked longest ago is forgotten.
+    package static let recoveryAskersMax = 1_024
 }

@@ -87,6 +87,7 @@ package struct GovernanceEntry: Hashable, Sendable {
         case .deviceRevocation(let body): return body.isSignatureValid(in: entry.header.community)
         case .join(let body):
             return body.certificate.isSignatureValid(at: community) && body.isProofValid(in: entry.header.community)
+        case .unknown where parsed.kind == .memberKey: return MemberKeyEntry.isAuthentic(entry)
         default: return true
         }
     }

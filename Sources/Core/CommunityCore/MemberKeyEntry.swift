@@ -17,24 +17,33 @@ package enum MemberKeyEntry {
     package static func draft(
         _ sealed: SealedMemberKey, parents: [EntryID], head: EntryID
     ) -> EntryDraft {
-        var buffer = ByteBuffer()
-        buffer.write(1, parents)
-        buffer.write(2, sealed.lookupTag)
-        buffer.writeProtobuf(3, bytes: sealed.bytes)
-        return EntryDraft(kind: .memberKey, body: Array(buffer.readableBytesView), governance: head)
+        EntryDraft(kind: .memberKey, body: body(sealed, parents: parents.map(\.bytes)), governance: head)
     }
 
-    /// Nil for other kinds, and for a body that is none.
+    private static func body(_ sealed: SealedMemberKey, parents: [Bytes32]) -> [UInt8] {
+        var buffer = ByteBuffer()
+        buffer.write(1, parents.map { EntryID($0) })
+        buffer.write(2, sealed.lookupTag)
+        buffer.writeProtobuf(3, bytes: sealed.bytes)
+        return Array(buffer.readableBytesView)
+    }
+
+    /// Nil for other kinds, and for a body that isn't in the one encoding. The signature is checked apart.
     package static func sealed(in entry: Entry) -> SealedMemberKey? {
         guard entry.header.kind == .memberKey, let body = entry.content?.body else { return nil }
         do throws(DecodeError) {
             var reader = try BodyReader(body)
-            _ = try reader.set(1, countMax: CommunityLimits.parentsMax, "parents")
-            let tag = try reader.bytes32(2, "lookup tag")
+            let parents = try reader.set(1, countMax: CommunityLimits.parentsMax, "parents")
+            _ = try reader.bytes32(2, "lookup tag")
             let bytes = try reader.bytes(3, countMax: SealedMemberKey.bytesCount, "sealed member key")
             try reader.end("sealed member key")
             let sealed = try SealedMemberKey(bytes: bytes)
-            return sealed.lookupTag == tag ? sealed : nil
+            return Self.body(sealed, parents: parents) == body ? sealed : nil
         } catch { return nil }
+    }
+
+    /// Whether the seal was put into this feed by who holds its code.
+    static func isAuthentic(_ entry: Entry) -> Bool {
+        sealed(in: entry)?.isSignatureValid(in: entry.header.community, by: entry.header.device) ?? false
     }
 }

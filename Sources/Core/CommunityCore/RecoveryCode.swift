@@ -9,8 +9,9 @@ package import TuttiJournal
 /// are a Reed-Solomon code over GF(2^11), generator (x + 1)(x + α)(x + α²), x^11 + x^2 + 1. Any three wrong words, any
 /// two that changed places, are noticed for certain; one wrong word is not only noticed but found.
 ///
-/// The secret is random, not chosen by people, so nothing slows a guess down: HKDF makes of it, per community, the key of
-/// the member key's seal, the tag under which that seal is found, and a key to which mailbox keys are passed.
+/// The secret is random, not chosen by people, so nothing slows a guess down: HKDF makes of it the key whose public half
+/// is the tag under which the member key's seal is found, whatever the community; and, per community, the key of that
+/// seal and a key to which mailbox keys are passed.
 package struct RecoveryCode: Hashable, Sendable {
     package static let wordsCount = 15
     package static let textBytesMax = 1_024
@@ -107,11 +108,14 @@ package struct RecoveryCode: Hashable, Sendable {
 
     // MARK: Keys
 
-    /// Under this the sealed member key is found among a community's entries. It tells nothing of the code, and two
-    /// communities can't see by it that a member of both is one person.
-    package func lookupTag(in community: CommunityID) -> Bytes32 {
-        derived("tag", community)
-    }
+    /// Under its public half the sealed member key is found, and nobody else can put anything there: it signs the seal.
+    ///
+    /// The tag follows from the code alone, so that a fresh machine needs nothing else. Whoever used one code in two
+    /// communities would show by it that two members are one person: each membership has a code of its own.
+    package var lookupKey: KeyPair { KeyPair(seed: derived("tag", nil)) }
+
+    /// Tells nothing of the code.
+    package var lookupTag: Bytes32 { lookupKey.device.bytes }
 
     /// Mailbox keys are passed to its public half, so that a fresh machine can read old mail.
     package func sealingKeys(in community: CommunityID) -> SealingKeyPair {
@@ -122,8 +126,8 @@ package struct RecoveryCode: Hashable, Sendable {
         derived("seal", community, salt: salt.bytes)
     }
 
-    private func derived(_ purpose: String, _ community: CommunityID, salt: [UInt8] = []) -> Bytes32 {
-        let info = Array("tutti-recovery-1 ".utf8) + Array(purpose.utf8) + [0] + community.bytes.bytes
+    private func derived(_ purpose: String, _ community: CommunityID?, salt: [UInt8] = []) -> Bytes32 {
+        let info = Array("tutti-recovery-1 ".utf8) + Array(purpose.utf8) + [0] + (community?.bytes.bytes ?? [])
         return KeyDerivation.hkdf(secret, salt: salt, info: info)
     }
 }

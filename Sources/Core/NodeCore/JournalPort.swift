@@ -320,8 +320,8 @@ package struct JournalPort: Sendable {
         results.append(.admitted(entries))
     }
 
-    /// For whoever knows the tag, and so the code.
-    package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { governance.memberKey(tag) }
+    /// For who comes with a recovery code.
+    package var recovery: RecoveryIndex { governance.recovery }
 
     /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
     private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {

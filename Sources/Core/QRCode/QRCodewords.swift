@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// From bytes to the codewords of a symbol, in the order in which they are placed.
-enum QRCodewords {
+package enum QRCodewords {
     static func all(of bytes: [UInt8], _ version: QRVersion) -> [UInt8] {
         interleave(data(of: bytes, version), version)
     }
@@ -42,7 +42,7 @@ enum QRCodewords {
     }
 
     /// Reed–Solomon: what is left of `data` divided by the generator polynomial (7.5.2).
-    static func correction(of data: [UInt8], count: Int) -> [UInt8] {
+    package static func correction(of data: [UInt8], count: Int) -> [UInt8] {
         let generator = generator(count)
         var rest = [UInt8](repeating: 0, count: count)
         for byte in data {

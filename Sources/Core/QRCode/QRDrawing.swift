@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Modules of a symbol while it is made: patterns first, then codewords, then a mask.
-struct QRDrawing {
+package struct QRDrawing {
     private(set) var modules: [Bool]
     /// What is no place for codewords.
     private var isTaken: [Bool]
@@ -84,13 +84,13 @@ struct QRDrawing {
         }
     }
 
-    static func format(_ mask: Int) -> Int {
+    package static func format(_ mask: Int) -> Int {
         // Level M is 00.
         (mask << 10 | remainder(mask, degree: 10, by: 0b101_0011_0111)) ^ 0b101_0100_0001_0010
     }
 
     /// Nil where the symbol says nothing of it.
-    static func version(_ number: Int) -> Int? {
+    package static func version(_ number: Int) -> Int? {
         number < 7 ? nil : number << 12 | remainder(number, degree: 12, by: 0b1_1111_0010_0101)
     }
 

@@ -23,7 +23,9 @@ extension CommunityNode {
         case .devices: try await reply(.devices(try await devices()))
         case .revokeDevice(let device, let code, let reason):
             try await revoke(device, code: code, reason: reason)
-        case .recover(let code, let link): try await reply(.joined(try await recover(code: code, link: link)))
+        case .recover(let code, let peers, let link):
+            let hints = RecoveryHints(peers: peers, link: link)
+            try await reply(.joined(try await recover(code: code, hints) { try await reply(.searching($0)) }))
         case .send(let channel, let text): try await reply(.message(try await send(text, to: channel)))
         case .read(let channel, let count, let follow):
             try await read(channel, count: count, follow: follow, reply: reply)

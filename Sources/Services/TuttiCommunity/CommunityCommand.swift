@@ -10,7 +10,10 @@ public enum CommunityCommand: Sendable, Codable {
     case devices
     case revokeDevice(device: String, code: String, reason: String)
     /// Becomes the member whose recovery code this is, on a new device.
-    case recover(code: String, link: String?)
+    /// - Parameters:
+    ///   - peers: addresses of nodes to ask, beside those that the node finds by itself.
+    ///   - link: of the community, for more such addresses.
+    case recover(code: String, peers: [String], link: String?)
     case send(channel: String, text: String)
     /// The newest messages of a channel, oldest first; with `follow` those that come from now on too.
     case read(channel: String, count: Int, follow: Bool)
@@ -30,6 +33,8 @@ public enum CommunityReply: Sendable, Codable {
     case invited(link: String)
     case joined(CommunityStatus)
     case invites([InviteSummary])
+    /// How far the search for a recovery code's seal is; any number of them before `.joined`.
+    case searching(RecoveryProgress)
     case members([MemberSummary])
     /// Who was admitted or had a role changed, as it is now.
     case member(MemberSummary)
@@ -63,6 +68,15 @@ public struct CommunityStatus: Hashable, Sendable, Codable {
     public var connectedCount: Int
     /// Own entries that fewer than two other nodes are known to hold.
     public var unsentCount: Int
+}
+
+public struct RecoveryProgress: Hashable, Sendable, Codable {
+    /// Nodes that were found.
+    public var found: Int
+    /// Of them those that were asked.
+    public var asked: Int
+    public var seconds: Int
+    public var secondsMax: Int
 }
 
 public struct CreatedCommunity: Hashable, Sendable, Codable {

@@ -36,7 +36,7 @@ extension CommunityNode {
     }
 
     /// This node first, then members' nodes that we are connected with: whoever comes later finds one that is up.
-    private func entryPoints() async throws -> [Multiaddr] {
+    func entryPoints() async throws -> [Multiaddr] {
         let own = try await node.listenAddresses.filter { !$0.isUnspecified }
         let outside = own.filter { !$0.isLoopback }
         var points = Array((outside.isEmpty ? own : outside).prefix(2))

@@ -73,7 +73,7 @@ extension CommunityNode {
     private func keepMemberKey(_ identity: NewIdentity, in community: CommunityID) async throws {
         var keys = KeySource.system
         let sealed = SealedMemberKey(
-            sealing: identity.member, under: identity.code, in: community, from: &keys)
+            sealing: identity.member, under: identity.code, in: community, by: identity.device.device, from: &keys)
         let draft = try await read { port in
             MemberKeyEntry.draft(sealed, parents: port.community.parents, head: port.community.head)
         }

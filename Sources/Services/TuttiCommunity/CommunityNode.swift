@@ -29,6 +29,7 @@ public final class CommunityNode: Service, Sendable {
     private let lock: FolderLock
     let begun = Gate()
     private let kept: Mutex<FolderSettings>
+    let recoveryRates = Mutex(RecoveryRates())
 
     /// Locks the folder and opens what is in it; nothing runs yet.
     public init(configuration: CommunityNodeConfiguration) throws {
@@ -81,6 +82,7 @@ public final class CommunityNode: Service, Sendable {
             group.addTask { try await self.untilStopped { try await self.serve() } }
             group.addTask { try await self.untilStopped { try await self.readClock() } }
             group.addTask { try await self.untilStopped { try await self.closeInvites() } }
+            group.addTask { try await self.untilStopped { try await self.keepTellingOfSeals() } }
             defer { group.cancelAll() }
             while try await group.next() == false {}
         }

@@ -8,6 +8,8 @@ public struct CommunityNodeConfiguration: Sendable {
     public var passphrase: String?
     /// Of the node beneath. Its key, peer file and journal are the folder's, whatever stands here.
     public var node = NodeConfiguration()
+    /// How long a recovery looks for somebody who holds the code's seal: mDNS needs a second, a lookup in the DHT ten.
+    package var recoveryTimeout: Duration = .seconds(30)
 
     public init(folder: String) {
         self.folder = folder

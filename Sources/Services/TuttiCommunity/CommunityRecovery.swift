@@ -7,89 +7,61 @@ import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
 
+/// Whom else to ask in a recovery.
+struct RecoveryHints: Sendable {
+    var peers: [String]
+    var link: String?
+
+    func addresses() throws -> [Multiaddr] {
+        var addresses: [Multiaddr] = []
+        for text in peers {
+            guard let address = Multiaddr(text) else {
+                throw CommunityError(.invalidInput, "'\(text)' is not a multiaddr such as /ip4/192.0.2.7/tcp/4001")
+            }
+            addresses.append(address)
+        }
+        guard let link else { return addresses }
+        return addresses + (try InviteLink(typed: link)).entryPoints
+    }
+}
+
 /// A member's key comes back out of the recovery code, which opens the seal that every replica keeps.
-///
-/// Over `/tutti/recover/1` anybody may ask for a seal, as a fresh machine must: 32 bytes of community and 32 of lookup tag
-/// go there, and the seal comes back, or nothing. The tag can't be guessed, and the seal is of no use without the code.
 extension CommunityNode {
-    static let recoverProtocol: ProtocolID = "/tutti/recover/1"
-    private static let answerTimeout: Duration = .seconds(10)
-
-    /// Answers those who ask for a seal.
-    func serveRecovery() {
-        // The node keeps its handlers: one that kept the node would keep the folder locked for ever.
-        node.handle(Self.recoverProtocol, inboundMax: 2) { [weak node] stream in
-            var request = try await stream.read(exactly: 64, deadline: Self.answerTimeout)
-            guard let community = request.readBytes32(), let tag = request.readBytes32() else { return }
-            let sealed = try await node?.readReplica { port in
-                port.journal.community.bytes == community ? port.memberKey(tag) : nil
-            }
-            if let sealed = sealed ?? nil { try await stream.write(ByteBuffer(bytes: sealed.bytes)) }
-        }
-    }
-
-    /// - Parameter text: a link of the community, on a machine that holds nothing of it.
-    func recover(code text: String, link: String?) async throws -> CommunityStatus {
+    /// - Parameter hints: not needed; the code and any way to reach a member's node are enough.
+    func recover(
+        code text: String, _ hints: RecoveryHints, progress: @escaping @Sendable (RecoveryProgress) async throws -> Void
+    ) async throws -> CommunityStatus {
         let code = try Self.code(text)
-        guard let community = settings.community else {
-            guard let link else {
-                throw CommunityError(.invalidInput, "this folder knows no community: give a link of yours (--link)")
-            }
-            return try await recover(code, by: try InviteLink(typed: link))
+        let addresses = try hints.addresses()
+        let known = settings.community
+        if let known, let sealed = try await read({ $0.recovery.seal(code.lookupTag) }) {
+            let member = try Self.open(sealed, code, known)
+            let device = try replaceDeviceKey()
+            let draft = try await read { try $0.community.deviceCertificate(of: device.device, by: member) }
+            try await enter(known, as: member.member, device: device, first: draft)
+            return try await status()
         }
-        let tag = code.lookupTag(in: community)
-        guard let sealed = try await read({ $0.memberKey(tag) }) else {
-            throw CommunityError(.notFound, "this code belongs to no member here: sync first, or check the code")
+        let search = RecoverySearch(node: node, code: code, timeout: configuration.recoveryTimeout)
+        let found = try await search.run(addresses, progress: progress)
+        guard known == nil || known == found.community else {
+            throw CommunityError(
+                .invalidInput, "this code is of another community than this folder: use another folder (--data)")
         }
-        let member = try Self.open(sealed, code, community)
         let device = try replaceDeviceKey()
-        let draft = try await read { try $0.community.deviceCertificate(of: device.device, by: member) }
-        try await enter(community, as: member.member, device: device, first: draft)
+        // Nothing of the community may be here yet: the certificate builds on the entry that holds the seal.
+        let certificate = DeviceCertificate(of: device.device, at: found.community.bytes, by: found.member)
+        let body = GovernanceMessage(parents: [found.entry], body: .deviceCertificate(certificate)).encoded
+        let draft = EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: found.entry)
+        try await enter(
+            found.community, as: found.member.member, device: device, by: found.entryPoints, first: draft)
+        if known == nil { try await meet(found.entryPoints, as: device.device) }
         return try await status()
-    }
-
-    private func recover(_ code: RecoveryCode, by link: InviteLink) async throws -> CommunityStatus {
-        let member = try Self.open(try await fetch(code, by: link), code, link.community)
-        let device = try replaceDeviceKey()
-        // Nothing of the community is here yet: the certificate builds on the invite of the link alone.
-        let certificate = DeviceCertificate(of: device.device, at: link.community.bytes, by: member)
-        let body = GovernanceMessage(parents: [link.invite], body: .deviceCertificate(certificate)).encoded
-        let draft = EntryDraft(kind: .deviceCertificate, isCritical: true, body: body, governance: link.invite)
-        try await enter(link.community, as: member.member, device: device, by: link.entryPoints, first: draft)
-        try await meet(link.entryPoints, as: device.device)
-        return try await status()
-    }
-
-    /// From the first entry point that has it.
-    private func fetch(_ code: RecoveryCode, by link: InviteLink) async throws -> SealedMemberKey {
-        var request = ByteBuffer()
-        request.writeBytes32(link.community.bytes)
-        request.writeBytes32(code.lookupTag(in: link.community))
-        var reached = 0
-        for address in link.entryPoints {
-            guard let peer = address.peerID,
-                let stream = try? await node.open(Self.recoverProtocol, to: peer, at: [address])
-            else { continue }
-            defer { stream.reset() }
-            do {
-                try await stream.write(request)
-                stream.closeWriting()
-                let answer = try await stream.read(exactly: SealedMemberKey.bytesCount, deadline: Self.answerTimeout)
-                return try SealedMemberKey(bytes: Array(answer.readableBytesView))
-            } catch {
-                reached += 1
-            }
-        }
-        throw reached == 0
-            ? CommunityError(.deadline, "no node of the link answers: ask a member for another link")
-            : CommunityError(.notFound, "this code belongs to no member of this community: check code and link")
     }
 
     func revoke(_ typed: String, code text: String, reason: String) async throws {
         let code = try Self.code(text)
         guard let community = settings.community else { throw CommunityError.noCommunity }
-        let tag = code.lookupTag(in: community)
-        guard let sealed = try await read({ $0.memberKey(tag) }) else {
+        guard let sealed = try await read({ $0.recovery.seal(code.lookupTag) }) else {
             throw CommunityError(.notFound, "this code belongs to no member here")
         }
         let member = try Self.open(sealed, code, community)
@@ -113,7 +85,7 @@ extension CommunityNode {
         _ sealed: SealedMemberKey, _ code: RecoveryCode, _ community: CommunityID
     ) throws -> KeyPair {
         do { return try sealed.open(with: code, in: community) } catch {
-            throw CommunityError(.damaged, "the seal doesn't open with this code: ask another node")
+            throw CommunityError(.damaged, "the seal in this folder is damaged: run `tutti repair`")
         }
     }
 
