@@ -131,7 +131,10 @@ var targets: [Target] = [
         ]),
     tests(
         "TuttiCommunity",
-        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"]),
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "Tutti",
+            "TuttiCommunity", nio,
+        ]),
 ]
 
 // scripts/bench asks for these: the bound that the bulk figures are held against, and what pings both kinds of listener,

@@ -5,6 +5,8 @@ import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 
+import struct NIOCore.ByteBuffer
+
 /// Everything sealed, the keys behind it, and chat. The first byte chooses.
 @_cdecl("LLVMFuzzerTestOneInput")
 func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
@@ -62,12 +64,37 @@ func fuzzCode(_ source: inout ByteSource) {
 func fuzzMemberKey(_ source: inout ByteSource) {
     guard let code = RecoveryCode(secret: Array(0..<16)) else { return }
     var keys = seeded(1)
-    let bytes = SealedMemberKey(sealing: KeyPair(seed: bytes32(5)), under: code, in: community, from: &keys).bytes
+    let device = KeyPair(seed: bytes32(6))
+    let sealed = SealedMemberKey(
+        sealing: KeyPair(seed: bytes32(5)), under: code, in: community, by: device.device, from: &keys)
+    if source.bool() { return fuzzRecovery(&source, sealed, by: device, code) }
+    let bytes = sealed.bytes
     let changed = source.bool() ? source.mutate(bytes) : source.rest()
     guard let read = try? SealedMemberKey(bytes: changed) else { return }
     require(read.bytes == changed, "a sealed member key survives its encoding")
+    let isSigned = read.isSignatureValid(in: community, by: device.device)
+    require(!isSigned || changed == bytes, "only what was sealed is signed")
     let opened = try? read.open(with: code, in: community)
-    require(opened == nil || changed == bytes, "only what was sealed opens")
+    require(opened == nil || opened?.seed == bytes32(5), "only what was sealed opens")
+}
+
+func fuzzRecovery(_ source: inout ByteSource, _ sealed: SealedMemberKey, by device: KeyPair, _ code: RecoveryCode) {
+    let draft = MemberKeyEntry.draft(sealed, parents: [EntryID(bytes32(1))], head: EntryID(bytes32(1)))
+    let content = Entry.Content(salt: bytes32(2), body: draft.body)
+    let header = EntryHeader(
+        kind: .memberKey, isCritical: false, retention: .permanent, bodyBytesCount: draft.body.count, sequence: .first,
+        time: HybridTime(milliseconds: 1), community: community, device: device.device, previous: .none,
+        governance: draft.governance, bodyDigest: content.digest)
+    let entry = Entry(signing: header, content: content, with: device)
+    var bytes = ByteBuffer()
+    RecoveryAnswer(entry: entry, entryPoints: []).encode(into: &bytes)
+    let changed = source.bool() ? source.mutate(Array(bytes.readableBytesView)) : source.rest()
+    guard let read = try? RecoveryAnswer(ByteBuffer(bytes: changed)) else { return }
+    var again = ByteBuffer()
+    read.encode(into: &again)
+    require((try? RecoveryAnswer(again)) == read, "an answer survives its encoding")
+    guard (try? read.open(with: code)) != nil else { return }
+    require(read.entry.id == entry.id, "only the entry that was written opens")
 }
 
 // MARK: Bodies

@@ -148,17 +148,17 @@ import TuttiJournal
                 == .unsupportedVersion(1))
     }
 
-    @Test("Tags and keys of two communities have nothing in common, and don't change between versions")
+    @Test("The tag follows from the code alone, keys from code and community; neither changes between versions")
     func derivations() throws {
         let code = try #require(RecoveryCode(secret: Array(0..<16)))
         let other = CommunityID(Sample.bytes32(2))
         #expect(
-            Sample.hex(code.lookupTag(in: Sample.community).bytes)
-                == "b68b04594583c9c7c6e23e1c679d3fff16d119fc6575cbb8f09bb59dfdd65e30")
+            Sample.hex(code.lookupTag.bytes)
+                == "8ecf0dd9465c2f13dd63ea8b541cfca6c7570ed25c180cb01e0f3ee54801d504")
         #expect(
             Sample.hex(code.sealingKeys(in: Sample.community).privateBytes.bytes)
                 == "a7da23c030524826556d26600248622decb641c74ef1cc4e8a8222d03af6c1ce")
-        #expect(code.lookupTag(in: other) != code.lookupTag(in: Sample.community))
+        #expect(code.lookupTag != Self.code(1).lookupTag)
         #expect(code.sealingKeys(in: other).publicKey != code.sealingKeys(in: Sample.community).publicKey)
     }
 }
@@ -167,7 +167,8 @@ import TuttiJournal
     private static func sealed(_ code: RecoveryCode) -> SealedMemberKey {
         var source = Sample.source(4)
         return SealedMemberKey(
-            sealing: KeyPair(seed: Sample.bytes32(7)), under: code, in: Sample.community, from: &source)
+            sealing: KeyPair(seed: Sample.bytes32(7)), under: code, in: Sample.community, by: Sample.device(5),
+            from: &source)
     }
 
     private static let code = RecoveryCode(secret: Array(0..<16))
@@ -178,16 +179,20 @@ import TuttiJournal
         let bytes = Self.sealed(code).bytes
         let typed = try RecoveryCode(parsing: code.words.joined(separator: " "))
         let found = try SealedMemberKey(bytes: bytes)
-        #expect(found.lookupTag == typed.lookupTag(in: Sample.community))
+        #expect(found.lookupTag == typed.lookupTag)
         #expect(found.recoveryKey == typed.sealingKeys(in: Sample.community).publicKey)
         #expect(try found.open(with: typed, in: Sample.community).seed == Sample.bytes32(7))
         #expect(bytes.count == SealedMemberKey.bytesCount)
+        #expect(found.isSignatureValid(in: Sample.community, by: Sample.device(5)))
+        #expect(!found.isSignatureValid(in: Sample.community, by: Sample.device(6)))
+        #expect(!found.isSignatureValid(in: CommunityID(Sample.bytes32(1)), by: Sample.device(5)))
         #expect(
             Sample.hex(bytes)
-                == "01b68b04594583c9c7c6e23e1c679d3fff16d119fc6575cbb8f09bb59dfdd65e30fe208b3978b3de32493b5685515efc"
+                == "018ecf0dd9465c2f13dd63ea8b541cfca6c7570ed25c180cb01e0f3ee54801d504fe208b3978b3de32493b5685515efc"
                 + "ff294861fab9ff526569368a29ce769460437057a4eb7c3a13e95a0d7fd8c1832c71807ff81a0c627efa40f34634632c"
-                + "d260259ebabe6e101d9ab9956128b4669332a9bad42153fad2b797c2eb5f0ceeb03e7eaf28b6ec8b3891609c66dc7da5"
-                + "ae")
+                + "d260259ebabe6e101d9ab9956128b4669332a9bad42153fad2b797c2eb5f0ceeb0e2cd822a17dcdfdc4f654c2efa36bf"
+                + "a9fed4d19ab8daed000509f2108c6231e3fcd9f05981821dae2e5c75249ad1e6ec8ccbc8bb4578b40ef3bbfcdf441d25"
+                + "bb66f1c4a2ff7b1c11894326886b4c7b00")
     }
 
     @Test("Another code and another community don't open it")
@@ -200,12 +205,17 @@ import TuttiJournal
         }
     }
 
-    @Test("Cut, lengthened or changed anywhere it doesn't open")
+    @Test("Cut, lengthened or changed anywhere it doesn't open, or its signature is false")
     func damage() throws {
         let code = try #require(Self.code)
         let bytes = Self.sealed(code).bytes
         for index in bytes.indices {
             #expect(throws: DecodeError.self) { try SealedMemberKey(bytes: Array(bytes.prefix(index))) }
+            var changed = bytes
+            changed[index] ^= 1 << UInt8(index & 7)
+            let read = try? SealedMemberKey(bytes: changed)
+            #expect(!(read?.isSignatureValid(in: Sample.community, by: Sample.device(5)) ?? false))
+            guard index < bytes.count - Entry.signatureBytesCount else { continue }
             for bit in 0..<8 {
                 var changed = bytes
                 changed[index] ^= 1 << bit
@@ -214,7 +224,7 @@ import TuttiJournal
                 }
             }
         }
-        #expect(throws: DecodeError.tooLarge("sealed member key", limit: 145)) {
+        #expect(throws: DecodeError.tooLarge("sealed member key", limit: 209)) {
             try SealedMemberKey(bytes: bytes + [0])
         }
     }

@@ -52,8 +52,9 @@ class Node:
     def __init__(self, tutti, folder, side, *options, listen=None):
         self.log = os.path.join(folder, "log-%s-%d" % (side, time.monotonic_ns()))
         self.out = open(self.log, "wb")
-        data = os.path.join(folder, "data-%s-%d" % (side, time.monotonic_ns()))
-        command = ["ip", "netns", "exec", NAMES["ab".index(side)], tutti, "up", "--data", data,
+        self.side, self.tutti = side, tutti
+        self.data = os.path.join(folder, "data-%s-%d" % (side, time.monotonic_ns()))
+        command = ["ip", "netns", "exec", NAMES["ab".index(side)], tutti, "up", "--data", self.data,
                    "--log-level", "debug"] + (["--listen", listen] if listen else []) + list(options)
         self.process = subprocess.Popen(command, stdout=self.out, stderr=subprocess.STDOUT)
         self.id = self.wait(r"^id (\S+)$", 10)
@@ -76,6 +77,10 @@ class Node:
             time.sleep(0.01)
         raise RuntimeError("not within %.1f s: %s\n%s" % (seconds, pattern, self.text()[-800:]))
 
+    def ask(self, *words, typed=None):
+        """The lines of a command that asks this node."""
+        return ask(self.tutti, self.side, self.data, *words, typed=typed)
+
     def wait_peer(self, peer, seconds):
         self.wait(re.escape(peer) + r".*peer connected", seconds)
 
@@ -89,6 +94,14 @@ class Node:
 
     def __exit__(self, *_):
         self.stop()
+
+
+def ask(tutti, side, data, *words, typed=None):
+    command = ["ip", "netns", "exec", NAMES["ab".index(side)], tutti, *words, "--data", data]
+    done = subprocess.run(command, input=typed, capture_output=True, text=True, timeout=90)
+    if done.returncode != 0:
+        raise RuntimeError("%s: %s" % (" ".join(words), done.stderr.strip()))
+    return done.stdout.splitlines()
 
 
 class Listener:
@@ -180,6 +193,27 @@ def case_ipv6_link(tutti, folder):
     finally:
         for name, side, address in zip(NAMES, "ab", ADDRESSES):
             run("ip", "-n", name, "address", "add", address + "/24", "dev", "tmdns-" + side)
+
+
+def case_recover(tutti, folder):
+    """A member's machine and a fresh one on one link: the recovery code is all that is typed, with and without a node
+    that runs in the fresh folder."""
+    with Node(tutti, folder, "a") as a:
+        page = a.ask("community", "create", "Rare gear", "--as", "camila")
+        words = " ".join(word for line in page if re.match(r"\d+\. ", line) for word in line.split()[1::2])
+        assert len(words.split()) == 15, page
+        times = []
+        with Node(tutti, folder, "b") as b:
+            began = time.monotonic()
+            b.ask("device", "recover", typed=words + "\n")
+            times.append(time.monotonic() - began)
+        fresh = os.path.join(folder, "data-fresh")
+        began = time.monotonic()
+        ask(tutti, "b", fresh, "device", "recover", typed=words + "\n")
+        times.append(time.monotonic() - began)
+        for told in (a.ask("device", "list"), ask(tutti, "b", fresh, "device", "list")):
+            assert len(told) == 3 and all("  good  " in line for line in told), told
+        return "%.2f s where a node ran, %.2f s with one that starts for it" % tuple(times)
 
 
 def case_silent(tutti, folder, *options, **more):
@@ -290,7 +324,8 @@ def main():
         except (subprocess.CalledProcessError, RuntimeError) as error:
             print("SKIPPED: network namespaces can't be made here; nothing was tested: %s" % error)
             sys.exit(77)
-        for case in (case_find_each_other, case_ipv6_nodes, case_ipv6_link, case_no_mdns, case_loopback, case_flood, case_zeroconf):
+        for case in (case_find_each_other, case_ipv6_nodes, case_ipv6_link, case_no_mdns, case_loopback, case_flood,
+                     case_recover, case_zeroconf):
             name = case.__name__.removeprefix("case_").replace("_", " ")
             try:
                 print("ok   %-16s %s" % (name, case(tutti, folder)), flush=True)

@@ -66,6 +66,8 @@ package enum CommunityLimits {
     package static let codesPerDeviceMax = 16
     /// Devices that tell the DHT of a code's seal: those nearest to its tag.
     package static let codeProvidersMax = 8
+    /// Seals that one node tells the DHT of; those nearest to it.
+    package static let codesToldMax = 64
     package static let recoveryAnswerBytesMax = 4_096
     /// Questions for a seal: one per interval and peer, so many saved up.
     package static let recoveryQuestionInterval = Duration.seconds(10)

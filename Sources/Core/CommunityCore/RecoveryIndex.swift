@@ -31,9 +31,9 @@ package struct RecoveryIndex: Sendable {
     package var tags: [Bytes32] { entries.keys.sorted() }
 
     /// Which of the tags `own` tells the DHT of: those to which fewer than `codeProvidersMax` other devices are nearer (by
-    /// XOR). So each is told by a few, whoever is gone, and nobody tells many.
+    /// XOR), nearest first, and at most `codesToldMax`. So each is told by a few, whoever is gone, and nobody tells many.
     package static func provided(_ tags: [Bytes32], by own: DeviceID, among devices: [DeviceID]) -> [Bytes32] {
-        tags.filter { tag in
+        let near = tags.filter { tag in
             let distance = own.bytes.distance(to: tag)
             var nearer = 0
             for device in devices where device != own && device.bytes.distance(to: tag) < distance {
@@ -42,6 +42,8 @@ package struct RecoveryIndex: Sendable {
             }
             return true
         }
+        let ordered = near.sorted { own.bytes.distance(to: $0) < own.bytes.distance(to: $1) }
+        return Array(ordered.prefix(CommunityLimits.codesToldMax))
     }
 
     /// What the DHT names a seal by: its SHA-256 is known to all who keep provider records, the tag to none of them.

@@ -23,15 +23,15 @@ extension CommunityNode {
         node.handle(RecoveryQuestion.protocolName, inboundMax: Self.streamsPerConnectionMax) { [weak self] stream in
             guard let self else { return stream.reset() }
             let now = Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
-            let isAdmitted = self.recoveryRates.withLock { $0.admits(stream.peer, at: now) }
+            let isAdmitted = recoveryRates.withLock { $0.admits(stream.peer, at: now) }
             guard isAdmitted else { return stream.reset() }
             var bytes = try await stream.read(
                 exactly: RecoveryQuestion.bytesCount, deadline: Self.questionTimeout)
             let (question, asker) = (try RecoveryQuestion(from: &bytes), stream.peer)
-            let held = try await self.node.readReplica { $0.recovery.entry(for: question, from: asker, to: own) }
+            let held = try await node.readReplica { $0.recovery.entry(for: question, from: asker, to: own) }
             guard let entry = held ?? nil else { return }
             var answer = ByteBuffer()
-            RecoveryAnswer(entry: entry, entryPoints: try await self.entryPoints()).encode(into: &answer)
+            RecoveryAnswer(entry: entry, entryPoints: try await entryPoints()).encode(into: &answer)
             try await stream.write(answer)
         }
     }
@@ -70,7 +70,7 @@ extension CommunityNode {
         return true
     }
 
-    static func content(_ tag: Bytes32) -> ContentID {
+    package static func content(_ tag: Bytes32) -> ContentID {
         ContentID(of: ByteBuffer(bytes: RecoveryIndex.content(of: tag)))
     }
 }
