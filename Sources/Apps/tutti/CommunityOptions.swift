@@ -17,13 +17,24 @@ struct CommunityOptions: ParsableArguments {
     /// Asks the node of the folder, or one that is started for it, and shows each answer.
     func ask(_ command: CommunityCommand) async throws {
         let json = json
-        try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
+        try await ask(command) { reply in
             if json {
                 Console.print(try CommunityText.json(reply))
             } else {
                 for line in CommunityText.lines(reply) { Console.print(line) }
             }
         }
+    }
+
+    func ask(
+        _ command: CommunityCommand, reply: @escaping @Sendable (CommunityReply) async throws -> Void
+    ) async throws {
+        try await CommunityDoor.ask(command, configuration: try configuration(), reply: reply)
+    }
+
+    /// A node that runs in the folder answers all that is asked meanwhile.
+    func keepOpen(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        try await CommunityDoor.keepOpen(configuration: try configuration(), body)
     }
 
     private func configuration() throws -> CommunityNodeConfiguration {

@@ -41,6 +41,8 @@ package struct MailboxCore: Sendable {
 
     /// How far the disk's sealed entries were read with all keys that are held.
     package static let readSetting = "mailbox.read"
+    /// What goes with the rows when these are made anew.
+    package static let viewSettings = [readSetting]
 
     package let member: MemberID
     package let device: DeviceID

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 package import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
@@ -30,7 +30,14 @@ package struct MailboxPort: Sendable {
     private var letters: [RequestID: (letter: Letter, attempts: Int)] = [:]
     private(set) var nextTimeout: Instant?
 
-    init(_ core: MailboxCore) { self.core = core }
+    /// Nil when the start asks for none, or there is no device to whom anything could be sealed.
+    init?(_ start: JournalStart, at now: Instant) {
+        guard let begin = start.mailbox, let device = start.device else { return nil }
+        core = MailboxCore(
+            begin, community: start.community, member: start.member, key: device, settings: start.opening.settings,
+            from: start.keys)
+        handle(.restored(start.governance), HybridTime(milliseconds: start.milliseconds), at: now)
+    }
 
     mutating func handle(_ input: MailboxInput, _ time: HybridTime, at now: Instant) {
         core.handle(input, at: time)
@@ -54,16 +61,16 @@ package struct MailboxPort: Sendable {
     // MARK: Entries
 
     /// What the mailbox itself wants written.
-    mutating func input(_ draft: MailboxDraft, _ journal: JournalCore, head: EntryID) -> JournalInput? {
+    mutating func input(_ draft: MailboxDraft, at sequence: EntrySequence?, head: EntryID) -> JournalInput? {
         switch draft {
         case .announcement(let announcement):
             return .appendRequested(
                 numbers.next(),
                 [EntryDraft(kind: .mailbox, retention: .year, body: announcement.bytes, governance: head)])
         case .sealed(let content, let recipients):
-            guard let sequence = journal.nextOwnSequence,
-                let body = try? core.seal(content, to: recipients, at: sequence)
-            else { return nil }
+            guard let sequence, let body = try? core.seal(content, to: recipients, at: sequence) else {
+                return nil
+            }
             return .appendRequested(
                 numbers.next(), [Self.draft(body, SealedLimits.retentionMax, at: sequence, head: head)])
         }
@@ -71,11 +78,9 @@ package struct MailboxPort: Sendable {
 
     /// Nil: it can't be sealed.
     mutating func input(
-        _ letter: Letter, for request: RequestID, _ journal: JournalCore, head: EntryID
+        _ letter: Letter, for request: RequestID, at sequence: EntrySequence?, head: EntryID
     ) -> JournalInput? {
-        guard let sequence = journal.nextOwnSequence,
-            let body = try? core.seal(letter.content, to: letter.members, at: sequence)
-        else {
+        guard let sequence, let body = try? core.seal(letter.content, to: letter.members, at: sequence) else {
             letters[request] = nil
             return nil
         }

@@ -29,7 +29,9 @@ public enum CommunityFiles {
         defer { _ = lock }
         var folding = JournalRefold()
         do {
-            let report = try JournalRepair.run(path: folder.journalPath) { folding.rows($0) }
+            let report = try JournalRepair.run(path: folder.journalPath, forgetting: MailboxCore.viewSettings) {
+                folding.rows($0)
+            }
             var lines = ["\(report.entries) entries"]
             if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }
             lines += report.lost.map { "lost: \($0)" }

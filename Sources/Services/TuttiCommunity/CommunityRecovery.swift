@@ -47,6 +47,7 @@ extension CommunityNode {
         settings.member = member.member
         settings.devicePlace = devicePlace
         try await host.write(settings.batch)
+        host.typed(code.sealingKeys(in: community))
         try await start(community, device: device, settings)
         let entries = try await act { port, device in try [port.community.deviceCertificate(of: device, by: member)] }
         try await node.replicaCommands()(.introduce(entries.first))
@@ -62,6 +63,7 @@ extension CommunityNode {
         settings.devicePlace = devicePlace
         settings.entryPoints = link.entryPoints
         try await host.write(settings.batch)
+        host.typed(code.sealingKeys(in: link.community))
         try await start(link.community, device: device, settings)
         // Nothing of the community is here yet: the certificate builds on the invite of the link alone.
         let certificate = DeviceCertificate(of: device.device, at: link.community.bytes, by: member)
