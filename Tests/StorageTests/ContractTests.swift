@@ -106,6 +106,25 @@ struct ContractTests {
         #expect(store.arrivals(.governance(after: first.last, countMax: 2))?.entries == [written[4]])
     }
 
+    @Test("Entries of one kind are found by themselves, in pages", arguments: all)
+    func readsKinds(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var author = Author(1)
+        let kinds: [UInt16] = [0x0200, 0x0201, 0x0211, 0x0200, 0x0201, 0x0200]
+        let written = kinds.map { author.write(kind: EntryKind($0)) }
+        try store.write(JournalBatch(written))
+        func read(_ kind: UInt16, after: UInt64, _ countMax: Int = 2) -> (entries: [StoredEntry], last: UInt64)? {
+            store.arrivals(.ofKind(EntryKind(kind), after: after, countMax: countMax, bytesMax: .max))
+        }
+        let first = try #require(read(0x0200, after: 0))
+        #expect(first.entries == [written[0], written[3]])
+        #expect(read(0x0200, after: first.last)?.entries == [written[5]])
+        #expect(read(0x0201, after: 0)?.entries == [written[1], written[4]])
+        #expect(read(0x0211, after: 0)?.entries == [written[2]])
+        let none = try #require(read(0x0300, after: 4))
+        #expect(none.entries.isEmpty && none.last == 4)
+    }
+
     @Test("An entry written twice is there once, and keeps when it was first seen", arguments: all)
     func writesOnce(_ kind: StoreKind) throws {
         let store = try TestStore(kind)

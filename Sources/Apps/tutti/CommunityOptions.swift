@@ -22,7 +22,7 @@ struct CommunityOptions: ParsableArguments {
         _ command: CommunityCommand, before: @escaping @Sendable (CommunityReply) throws -> Void = { _ in }
     ) async throws -> Bool {
         let json = json
-        return try await CommunityDoor.ask(command, configuration: try configuration()) { reply in
+        return try await ask(command) { reply in
             try before(reply)
             if case .searching = reply {
                 for line in CommunityText.lines(reply) { Console.note(line) }
@@ -32,6 +32,18 @@ struct CommunityOptions: ParsableArguments {
                 for line in CommunityText.lines(reply) { Console.print(line) }
             }
         }
+    }
+
+    @discardableResult
+    func ask(
+        _ command: CommunityCommand, reply: @escaping @Sendable (CommunityReply) async throws -> Void
+    ) async throws -> Bool {
+        try await CommunityDoor.ask(command, configuration: try configuration(), reply: reply)
+    }
+
+    /// A node that runs in the folder answers all that is asked meanwhile.
+    func keepOpen(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        try await CommunityDoor.keepOpen(configuration: try configuration(), body)
     }
 
     private func configuration() throws -> CommunityNodeConfiguration {

@@ -31,6 +31,7 @@ enum CommunityText {
         case .proposed(let id): ["proposed \(id)"]
         case .devices(let devices): devices.map(device)
         case .message(let message): [self.message(message)]
+        case .channels(let channels): channels.map(channel)
         case .entry(let entry): [self.entry(entry)]
         case .verified(let summary):
             ["\(summary.entries) entries in \(summary.feeds) feeds: \(summary.problems.isEmpty ? "all good" : "")"]
@@ -104,13 +105,27 @@ enum CommunityText {
         ] + (proposal.text.isEmpty ? [] : ["  " + printable(proposal.text)])
     }
 
-    private static func message(_ message: MessageSummary) -> String {
-        var line = "\(time(message.time)) \(printable(message.nickname)): \(printable(message.text))"
-        if message.isEdited { line += "  (edited)" }
-        if message.isOwn {
-            line += message.holders == 0 ? "  (only on this machine)" : "  (on \(message.holders) other disks)"
+    static func message(_ message: MessageSummary) -> String {
+        let line = "\(time(message.time)) \(printable(message.nickname)): \(printable(message.text))"
+        let marks = [message.isEdited ? "edited" : nil, delivery(message)].compactMap { $0 }
+        return ([line] + marks.map { "(\($0))" }).joined(separator: "  ")
+    }
+
+    /// How far a message of one's own has come, as far as this machine was told.
+    static func delivery(_ message: MessageSummary) -> String? {
+        if message.isRead { return "read" }
+        return switch message.holders {
+        case nil: nil
+        case 0: "only on this machine"
+        case let count?: "on \(count) other disks"
         }
-        return line
+    }
+
+    private static func channel(_ channel: ChannelSummary) -> String {
+        var line = printable(channel.place)
+        if let count = channel.unreadCount, count > 0 { line += "  \(count == 100 ? "100 or more" : "\(count)") new" }
+        if let newest = channel.newest { line += "  \(time(newest))" }
+        return channel.purpose.isEmpty ? line : line + "  \(printable(channel.purpose))"
     }
 
     private static func entry(_ entry: EntrySummary) -> String {

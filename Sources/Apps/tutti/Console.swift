@@ -21,6 +21,14 @@ enum Console {
         try? FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
     }
 
+    /// Whether lines come from a keyboard, which shows them itself.
+    static var isTyped: Bool { isatty(FileHandle.standardInput.fileDescriptor) == 1 }
+
+    /// The line that was just typed.
+    static func erase() {
+        try? FileHandle.standardError.write(contentsOf: Data("\u{1B}[1A\r\u{1B}[K".utf8))
+    }
+
     /// What is typed or piped in, until its end.
     static var lines: AsyncStream<String> {
         let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingOldest(1_000))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+import TuttiIdentity
 package import TuttiJournal
 
 /// The channels that were opened by members who may. A function of the set of openings, whatever their order.
@@ -19,7 +20,32 @@ package struct ChatChannels: Sendable {
 
     package init(community: CommunityID) { self.community = community }
 
-    /// An opening by somebody whom the state of the opening's own past allowed it.
+    // MARK: Rows
+
+    /// Where the rows of openings stand: no channel's id.
+    package static func rows(in community: CommunityID) -> Bytes32 {
+        KeyDerivation.sha256(Array("tutti-channels".utf8) + community.bytes.bytes)
+    }
+
+    /// One for each opening, whoever else opened the same.
+    package static func row(_ stored: StoredEntry, author: MemberID, _ body: ChannelBody) -> MessageRow {
+        let header = stored.entry.header
+        return MessageRow(
+            id: stored.entry.id, channel: rows(in: header.community), author: author, device: header.device,
+            sequence: header.sequence, time: stored.displayTime, text: "\(body.name)\n\(body.purpose)")
+    }
+
+    /// As ``row(_:author:_:)`` wrote it.
+    @discardableResult
+    package mutating func take(_ row: MessageRow) -> Bool {
+        let parts = row.text.split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let body = ChannelBody(name: String(parts[0]), purpose: String(parts[1])) else {
+            return false
+        }
+        return opened(body, by: row.id)
+    }
+
+    /// An opening by somebody who may write.
     /// - Returns: whether anything changed.
     @discardableResult
     package mutating func opened(_ body: ChannelBody, by opening: EntryID) -> Bool {
@@ -58,6 +84,15 @@ package struct ChatReads: Sendable {
     package private(set) var refusedCount = 0
 
     package init() {}
+
+    /// Where the rows of markers of a place stand: no channel's id.
+    package static func rows(of place: Bytes32) -> Bytes32 {
+        KeyDerivation.sha256(Array("tutti-chat-reads".utf8) + place.bytes)
+    }
+
+    package init(_ rows: [MessageRow]) {
+        for row in rows { read([ChatReadPoint(device: row.device, sequence: row.sequence)], by: row.author) }
+    }
 
     package mutating func read(_ marked: [ChatReadPoint], by reader: MemberID) {
         for point in marked {

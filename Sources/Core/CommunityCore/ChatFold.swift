@@ -36,7 +36,8 @@ package struct ChatArrival: Hashable, Sendable {
 /// Rules. A member's message is changed and taken back by that member alone, from any device, in its own place. Of two
 /// edits the one with the later claimed time is shown (of equals, the greater text): an author who lies about time can
 /// only confuse the author's own message. What is taken back stays so. A change that comes before its message waits in a
-/// row of its own, which no channel shows; a member can't have more of these than the quota has of entries.
+/// row of its own, which no channel shows; a member can't have more of these than the quota has of entries. Read markers
+/// stand in such rows too (``ChatReads/rows(of:)``), and openings of channels (``ChatChannels/rows(in:)``).
 package struct ChatFold: Sendable {
     /// The reason on a message that its author took back; its text is gone from the row.
     package static let takenBack = "taken back by its author"
@@ -53,10 +54,13 @@ package struct ChatFold: Sendable {
         self.own = own
     }
 
-    /// At most two for each arrival.
+    /// At most two for each arrival, of a read marker one for each point.
     package func rowsNeeded(for arrivals: [ChatArrival]) -> [EntryID] {
         var ids: Set<EntryID> = []
         for arrival in arrivals {
+            if case .read(let points) = arrival.body.act {
+                ids.formUnion(points.map { readID($0.device, arrival) })
+            }
             guard let target = target(of: arrival) else { continue }
             ids.insert(target)
             ids.insert(waitingID(target, arrival))
@@ -68,11 +72,18 @@ package struct ChatFold: Sendable {
         var known = Dictionary(existing.map { ($0.id, $0) }) { first, _ in first }
         var changed: Set<EntryID> = []
         for arrival in arrivals {
-            guard let target = target(of: arrival) else { continue }
             guard isInPlace(arrival) else {
                 refusedCount += 1
                 continue
             }
+            if case .read(let points) = arrival.body.act {
+                for row in points.map({ row($0, arrival) }) {
+                    if let earlier = known[row.id], earlier.sequence >= row.sequence { continue }
+                    known[row.id] = row
+                    changed.insert(row.id)
+                }
+            }
+            guard let target = target(of: arrival) else { continue }
             let waitingID = waitingID(target, arrival)
             switch arrival.body.act {
             case .post(let text):
@@ -119,10 +130,12 @@ package struct ChatFold: Sendable {
         }
     }
 
-    /// Channels are open, conversations are sealed, and of a conversation we are one of the two.
+    /// Channels are open, conversations are sealed, and of a conversation we are one of the two. What we read of a channel
+    /// concerns only us.
     private func isInPlace(_ arrival: ChatArrival) -> Bool {
         switch arrival.body.place {
-        case .channel: !arrival.isSealed
+        case .channel:
+            if case .read = arrival.body.act { arrival.isSealed && arrival.author == own } else { !arrival.isSealed }
         case .direct(let other): arrival.isSealed && (arrival.author == own || other == own)
         }
     }
@@ -137,6 +150,20 @@ package struct ChatFold: Sendable {
             KeyDerivation.sha256(
                 Array("tutti-chat-waiting".utf8) + target.bytes.bytes + arrival.author.bytes.bytes
                     + channel(of: arrival).bytes))
+    }
+
+    /// Of a place, who read and whose device's entries were read: the highest sequence counts.
+    private func row(_ point: ChatReadPoint, _ arrival: ChatArrival) -> MessageRow {
+        MessageRow(
+            id: readID(point.device, arrival), channel: ChatReads.rows(of: channel(of: arrival)),
+            author: arrival.author, device: point.device, sequence: point.sequence, time: HybridTime(0), text: "")
+    }
+
+    private func readID(_ device: DeviceID, _ arrival: ChatArrival) -> EntryID {
+        EntryID(
+            KeyDerivation.sha256(
+                Array("tutti-chat-read".utf8) + channel(of: arrival).bytes + arrival.author.bytes.bytes
+                    + device.bytes.bytes))
     }
 
     private func row(_ id: EntryID, _ arrival: ChatArrival, text: String) -> MessageRow {

@@ -271,6 +271,8 @@ package enum ChatLimits {
     package static let channelNameBytesMax = 64
     package static let channelPurposeBytesMax = 512
     package static let channelBytesMax = 2 + channelNameBytesMax + channelPurposeBytesMax
+    /// Openings that are looked at, the newest.
+    package static let openingsMax = 4_096
     /// Channels of a community. At it further ones stay unopened.
     package static let channelsMax = 1_024
     /// Pairs of a reader and a device whose entries it read. At it those of further pairs are not kept.

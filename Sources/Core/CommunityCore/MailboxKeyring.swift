@@ -17,10 +17,10 @@ import struct NIOCore.ByteBuffer
 // | 16 | tag |
 //
 // Inside: 32 the device's X25519 private key; 1 keys; each: 44 the key as in `MailboxKeyPass`, 1 flags (1 made here, 2
-// exposed), 1 holders, 33 each holder, ascending, as there.
+// exposed), 1 holders, 33 each holder, ascending, as there; last 0, or 1 and the 32 of the recovery code's private key.
 extension MailboxKeys {
     package static let keyringBytesMax =
-        keyringHeadBytesCount + SecretBox.tagBytesCount + Bytes32.count + 1
+        keyringHeadBytesCount + SecretBox.tagBytesCount + Bytes32.count + 1 + 1 + Bytes32.count
         + MailboxLimits.keysMax * (MailboxKey.bytesCount + 2 + MailboxLimits.holdersMax * MailboxHolder.bytesCount)
     private static let magic: [UInt8] = Array("tuttiring".utf8)
     private static let version: UInt8 = 1
@@ -40,6 +40,8 @@ extension MailboxKeys {
             buffer.writeInteger(UInt8(clamping: holders.count))
             for holder in holders { holder.encode(into: &buffer) }
         }
+        buffer.writeInteger(UInt8(codePair == nil ? 0 : 1))
+        if let codePair { buffer.writeBytes32(codePair.privateBytes) }
         return head
             + SecretBox.seal(
                 Array(buffer.readableBytesView), key: Self.keyringKey(key, salt: salt), authenticating: head)
@@ -69,8 +71,15 @@ extension MailboxKeys {
             if let last = held.last, !last.key.isBefore(one.key) { throw .malformed("keyring (order)") }
             held.append(one)
         }
+        guard let codes: UInt8 = buffer.readInteger() else { throw .truncated("keyring") }
+        guard codes <= 1 else { throw .malformed("keyring code") }
+        var codePair: SealingKeyPair?
+        if codes == 1 {
+            guard let bytes = buffer.readBytes32() else { throw .truncated("keyring") }
+            codePair = SealingKeyPair(privateBytes: bytes)
+        }
         guard buffer.readableBytes == 0 else { throw .malformed("keyring (more follows)") }
-        self.init(device: device, devicePair: SealingKeyPair(privateBytes: pair), held: held)
+        self.init(device: device, devicePair: SealingKeyPair(privateBytes: pair), held: held, codePair: codePair)
     }
 
     private static func held(from buffer: inout ByteBuffer) throws(DecodeError) -> Held {

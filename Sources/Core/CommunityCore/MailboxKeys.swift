@@ -30,6 +30,10 @@ package struct MailboxKeys: Sendable {
         case keysPassed(MailboxKeyPass, by: DeviceID)
         /// We have just closed a device: no reason to wait for others to make a key.
         case rotationRequested
+        /// This device began by the recovery code: with its key it reads what was passed to it.
+        case codeTyped(SealingKeyPair)
+        /// All that was passed to the code is read; its key is forgotten.
+        case codeUsed
     }
 
     package enum Effect: Sendable {
@@ -53,6 +57,8 @@ package struct MailboxKeys: Sendable {
     /// Ours alone: seals what we write, and opens what is passed to us.
     package let devicePair: SealingKeyPair
     private(set) var held: [Held] = []
+    /// Of the recovery code, until what was passed to it is read.
+    package private(set) var codePair: SealingKeyPair?
 
     private var fellows: [MailboxFellow] = []
     private var closed: Set<DeviceID> = []
@@ -75,7 +81,8 @@ package struct MailboxKeys: Sendable {
     }
 
     /// As a keyring has it.
-    init(device: DeviceID, devicePair: SealingKeyPair, held: [Held]) {
+    init(device: DeviceID, devicePair: SealingKeyPair, held: [Held], codePair: SealingKeyPair? = nil) {
+        self.codePair = codePair
         self.device = device
         self.devicePair = devicePair
         self.held = held
@@ -97,6 +104,13 @@ package struct MailboxKeys: Sendable {
             recoveryKey = key
         case .keysPassed(let pass, let by): take(pass, by: by)
         case .rotationRequested: isRotationRequested = true
+        case .codeTyped(let pair):
+            codePair = pair
+            effects.append(.keep)
+        case .codeUsed:
+            guard codePair != nil else { return }
+            codePair = nil
+            effects.append(.keep)
         }
         act(from: &source)
     }
@@ -122,9 +136,9 @@ package struct MailboxKeys: Sendable {
         effects.popFirst()
     }
 
-    /// What ``SealedReader`` is made of: newest first, then the device's own.
+    /// What ``SealedReader`` is made of: newest first, then the device's own, then the code's.
     package var readingKeys: [SealingKeyPair] {
-        held.reversed().map(\.key.pair) + [devicePair]
+        held.reversed().map(\.key.pair) + [devicePair] + (codePair.map { [$0] } ?? [])
     }
 
     /// The newest that we hold and no closed device had.

@@ -237,4 +237,19 @@ package enum MailboxLimits {
     package static let holdersMax = 128
     /// Devices of a community whose keys are known.
     package static let announcementsMax = JournalLimits.feedsMax
+
+    /// Admitted entries that wait to be read; further ones are read from the disk.
+    package static let pendingMax = 256
+    package static let pendingBytesMax = 4 << 20
+    /// So many entries are read in one turn: of authors not met before each costs a multiplication for every key held.
+    package static let pageCountMax = 64
+    package static let pageBytesMax = 1 << 20
+    /// Pages of which nothing was for us, until the disk is told how far the scan is.
+    package static let pagesUnsavedMax = 64
+    /// Devices of unknown members whose sealed entries lie here.
+    package static let authorlessMax = 256
+    package static let pauseMilliseconds: UInt64 = 5_000
+    /// Sets a mailbox's requests apart from the journal's, which count from 1.
+    static let requestBase: UInt64 = 0x5A << 56
+    static let requestMask: UInt64 = 0xFF << 56
 }

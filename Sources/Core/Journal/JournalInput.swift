@@ -119,6 +119,8 @@ package enum AppendError: Error, Hashable, Sendable {
     case overQuota
     /// The draft named a place that is taken; this is the next.
     case sequencePassed(next: EntrySequence)
+    /// A recipient has no mailbox key that counts, or the content is too large.
+    case notSealed
     /// Nothing was written and nothing sent.
     case storage(JournalStorageError)
 }

@@ -81,6 +81,17 @@ package enum JournalRow: Hashable, Sendable {
     case removed(EntryID)
 }
 
+extension JournalRow {
+    /// Of the entry that it is about.
+    package var id: EntryID {
+        switch self {
+        case .message(let row): row.id
+        case .document(let row): row.id
+        case .removed(let id): id
+        }
+    }
+}
+
 /// A line of chat, as it is shown.
 package struct MessageRow: Hashable, Sendable {
     /// The first entry; edits keep it.
@@ -165,6 +176,9 @@ package enum JournalQuery: Hashable, Sendable {
     case entries([EntryID])
     /// Any entries in the order of arrival, after the given arrival number: to fold views anew, to export.
     case arrivals(after: UInt64, countMax: Int, bytesMax: Int)
+    /// Entries of one kind in the order of arrival, after the given arrival number: what only a few can read, when they
+    /// have a key more.
+    case ofKind(EntryKind, after: UInt64, countMax: Int, bytesMax: Int)
     /// What is shown of a channel, newest first, older than the given place.
     case messages(channel: Bytes32, before: HybridTime, countMax: Int)
     /// Messages by their ids, at most as many rows; an id that has none is passed over. Answered by `.messages`.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+package import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
 
@@ -16,6 +17,8 @@ package struct JournalStart: Sendable {
     package var governance: [StoredEntry]
     /// Milliseconds since 1970, now.
     package var milliseconds: UInt64
+    /// Nil: what is sealed is kept and not read.
+    package var mailbox: MailboxStart?
     package var journal = JournalConfiguration()
     package var sync = SyncConfiguration()
     /// For salts.
@@ -39,6 +42,7 @@ package enum JournalReader: Hashable, Sendable {
     case journal(RequestID)
     case sync(SyncLoadID)
     case fold(RequestID)
+    case mailbox(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
@@ -48,6 +52,8 @@ package enum JournalCommand: Sendable {
     case clockRead(milliseconds: UInt64)
     /// Entries of this device, all or none; `.appended` or `.appendFailed` follows.
     case append(RequestID, [EntryDraft])
+    /// An entry of this device that only a few can read; answered as `.append` is.
+    case appendSealed(RequestID, Letter)
     /// Our join, to be shown to peers until they know us.
     case introduce(Entry?)
     /// Reconcile with every peer now.
@@ -56,6 +62,8 @@ package enum JournalCommand: Sendable {
     case persisted(RequestID)
     case persistFailed(RequestID, JournalStorageError)
     case loaded(JournalReader, JournalAnswer)
+    /// Whether it is on the disk.
+    case keyringKept(RequestID, Bool)
     case verified(RequestID, [Bool])
 }
 
@@ -65,6 +73,8 @@ package enum JournalResult: Sendable {
     case persist(JournalBatch, RequestID)
     /// `.loaded` follows.
     case load(JournalQuery, JournalReader)
+    /// In place of the one before, on the disk when `.keyringKept` comes back.
+    case keepKeyring([UInt8], RequestID)
     /// Check signatures off the loop; `.verified` follows.
     case verify([Entry], RequestID)
     case appended(RequestID, [Entry])
@@ -73,6 +83,7 @@ package enum JournalResult: Sendable {
     case admitted([StoredEntry])
     case event(JournalEvent)
     case sync(SyncEvent)
+    case mailbox(MailboxEvent)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
 }

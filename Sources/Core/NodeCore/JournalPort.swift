@@ -46,6 +46,8 @@ package struct JournalPort: Sendable {
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
     private var governance = GovernanceShelf()
+    /// Nil: this node reads nothing that is sealed.
+    package private(set) var mailbox: MailboxPort?
 
     package init(_ start: JournalStart, own: PeerID, seed: UInt64, at now: Instant) {
         journal = JournalCore(
@@ -62,6 +64,7 @@ package struct JournalPort: Sendable {
         fold.restore(start.governance, forks: journal.forks)
         for stored in start.governance { governance.keep(stored.entry) }
         members.hasCaughtUp = isAtHome
+        mailbox = MailboxPort(start, at: now)
     }
 
     package var community: CommunityCore { fold.community }
@@ -77,6 +80,7 @@ package struct JournalPort: Sendable {
         sync.handle(.proofsChanged(journal.proofs), at: now)
         let held = governance.ids { !isAmbiguous($1, of: $0) }
         sync.handle(.governanceChanged(added: held, removed: []), at: now)
+        tellMailbox(.communityChanged(community.state, community.roster), at: now)
         meetAll(at: now, context)
     }
 
@@ -96,6 +100,7 @@ package struct JournalPort: Sendable {
         var earliest = journal.nextTimeout
         if let next = streams.calls.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = sync.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = mailbox?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
@@ -103,6 +108,7 @@ package struct JournalPort: Sendable {
         streams.calls.handleTimeout(at: now)
         if let next = journal.nextTimeout, next <= now { journal.handleTimeout(at: now) }
         if let next = sync.nextTimeout, next <= now { sync.handleTimeout(at: now) }
+        if let next = mailbox?.nextTimeout, next <= now { mailbox?.handleTimeout(journal.time(at: now), at: now) }
     }
 
     // MARK: The embedder
@@ -112,11 +118,14 @@ package struct JournalPort: Sendable {
         case .start, .stop: break
         case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
         case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
+        case .appendSealed(let request, let letter): seal(letter, for: request, at: now)
         case .introduce(let entry):
             join = entry
             isIntroduced = true
             meetAll(at: now, context)
         case .syncNow: sync.handle(.syncRequested, at: now)
+        case .persisted(let id) where MailboxCore.owns(id): tellMailbox(.persisted(id), at: now)
+        case .persistFailed(let id, _) where MailboxCore.owns(id): tellMailbox(.persistFailed(id), at: now)
         case .persisted(let id): journal.handle(.persisted(id), at: now)
         case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)
         case .loaded(.journal(let id), let answer): journal.handle(.loaded(id, answer), at: now)
@@ -126,6 +135,8 @@ package struct JournalPort: Sendable {
             var existing: [MessageRow] = []
             if case .messages(let rows) = answer { existing = rows }
             journal.handle(.folded(id, rows: fold.finish(existing: existing)), at: now)
+        case .loaded(.mailbox(let id), let answer): tellMailbox(.loaded(id, answer), at: now)
+        case .keyringKept(let id, let isKept): tellMailbox(isKept ? .kept(id) : .keepFailed(id), at: now)
         case .verified(let id, let verdicts): journal.handle(.verified(id, verdicts), at: now)
         }
     }
@@ -218,6 +229,8 @@ package struct JournalPort: Sendable {
                 perform(effect, at: now, &context, &gossip)
             } else if let outcome = streams.calls.nextOutcome() {
                 returned(outcome, at: now)
+            } else if let effect = mailbox?.nextEffect() {
+                perform(effect, at: now)
             } else {
                 break
             }
@@ -290,8 +303,9 @@ package struct JournalPort: Sendable {
             apply(change, at: now, &context, &gossip)
         case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)
         case .admitted(let entries): admitted(entries, at: now)
-        case .appended(let request, let entries): results.append(.appended(request, entries))
-        case .appendFailed(let request, let error): results.append(.appendFailed(request, error))
+        case .appended(let request, let entries):
+            if mailbox?.appended(request) ?? true { results.append(.appended(request, entries)) }
+        case .appendFailed(let request, let error): appendFailed(request, error, at: now)
         case .publish(let entries):
             for entry in entries { publish(.entry(entry), at: now, &context, &gossip) }
         case .publishProof(let proof): publish(.proof(proof), at: now, &context, &gossip)
@@ -318,6 +332,7 @@ package struct JournalPort: Sendable {
             results.append(.communityChanged)
         }
         results.append(.admitted(entries))
+        tellMailbox(.admitted(entries), at: now)
     }
 
     /// For who comes with a recovery code.
@@ -356,6 +371,40 @@ package struct JournalPort: Sendable {
             }
         }
         for peer in due.keys.sorted() { sync.handle(.receiptsDue(peer, due[peer] ?? []), at: now) }
+    }
+
+    // MARK: MailboxCore
+
+    private mutating func tellMailbox(_ input: MailboxInput, at now: Instant) {
+        mailbox?.handle(input, journal.time(at: now), at: now)
+    }
+
+    private mutating func perform(_ effect: MailboxEffect, at now: Instant) {
+        switch effect {
+        case .load(let query, let id): results.append(.load(query, .mailbox(id)))
+        case .persist(let batch, let id): results.append(.persist(batch, id))
+        case .keep(let keyring, let id): results.append(.keepKeyring(keyring, id))
+        case .append(let draft):
+            let (sequence, head) = (journal.nextOwnSequence, community.head)
+            if let input = mailbox?.input(draft, at: sequence, head: head) { journal.handle(input, at: now) }
+        case .emit(let event): results.append(.mailbox(event))
+        }
+    }
+
+    private mutating func seal(_ letter: Letter, for request: RequestID, at now: Instant) {
+        let (sequence, head) = (journal.nextOwnSequence, community.head)
+        guard let input = mailbox?.input(letter, for: request, at: sequence, head: head) else {
+            return results.append(.appendFailed(request, journal.ownDevice == nil ? .noDevice : .notSealed))
+        }
+        journal.handle(input, at: now)
+    }
+
+    private mutating func appendFailed(_ request: RequestID, _ error: AppendError, at now: Instant) {
+        switch mailbox?.appendFailed(request, error) ?? .passOn {
+        case .passOn: results.append(.appendFailed(request, error))
+        case .ours: break
+        case .again(let letter): seal(letter, for: request, at: now)
+        }
     }
 
     // MARK: SyncCore
@@ -398,7 +447,10 @@ package struct JournalPort: Sendable {
                 journal.handle(.receiptReceived(record), at: now)
             }
         case .emit(let event):
-            if case .caughtUp(let peer) = event { caughtUp(with: peer, at: now, &context, &gossip) }
+            if case .caughtUp(let peer) = event {
+                caughtUp(with: peer, at: now, &context, &gossip)
+                tellMailbox(.caughtUp, at: now)
+            }
             results.append(.sync(event))
         }
     }
@@ -468,6 +520,9 @@ package struct JournalPort: Sendable {
     private mutating func apply(
         _ change: CommunityCore.Change, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
+        if change.state || change.roster {
+            tellMailbox(.communityChanged(community.state, community.roster), at: now)
+        }
         if change.roster {
             journal.handle(.rosterChanged(community.roster), at: now)
             for peer in members.cut(by: community.roster) { exclude(peer, at: now, &context, &gossip) }

@@ -10,7 +10,7 @@ package struct JournalRefold {
 
     package mutating func rows(_ entries: [StoredEntry]) -> [JournalRow] {
         guard let first = entries.first else { return [] }
-        // A conversation's two sides don't matter here: who reads it holds its keys.
+        // What is sealed is read again when the node starts: the keys aren't here.
         var fold = fold ?? ReplicaFold(community: first.entry.header.community, member: MemberID(.zero))
         let (_, needed) = fold.begin(entries)
         let made = fold.finish(existing: needed.compactMap { rows[$0] })

@@ -21,6 +21,10 @@ struct JournalReads {
             return try arrivals("kind < 256 AND arrival > ?", after: after, countMax: countMax, bytesMax: .max)
         case .arrivals(let after, let countMax, let bytesMax):
             return try arrivals("arrival > ?", after: after, countMax: countMax, bytesMax: bytesMax)
+        case .ofKind(let kind, let after, let countMax, let bytesMax):
+            // As a literal: the indexes of single kinds stand for just that.
+            return try arrivals(
+                "kind = \(kind.rawValue) AND arrival > ?", after: after, countMax: countMax, bytesMax: bytesMax)
         case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
             return .entries(
                 try feed(device, range, newestFirst: newestFirst, countMax: countMax, bytesMax: bytesMax))

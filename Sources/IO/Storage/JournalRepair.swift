@@ -106,14 +106,15 @@ package struct JournalRepairReport: Hashable, Sendable {
 /// new file takes the old name at the very end: interrupted at any moment, the repair is begun again and comes to the
 /// same end, and meanwhile the journal refuses to open as an empty one.
 package enum JournalRepair {
+    /// - Parameter names: settings that say something of views, and go with them.
     package static func run(
-        path: String, fold: ([StoredEntry]) throws -> [JournalRow]
+        path: String, forgetting names: [String] = [], fold: ([StoredEntry]) throws -> [JournalRow]
     ) throws(JournalStorageError) -> JournalRepairReport {
         try named {
             let files = FileManager.default
             var report = JournalRepairReport()
             if files.fileExists(atPath: path) {
-                if let whole = try rebuilt(path, fold) { return whole }
+                if let whole = try rebuilt(path, names, fold) { return whole }
                 let number = (lastSetAside(path) ?? 0) + 1
                 try files.moveItem(atPath: path, toPath: asidePath(path, number))
             }
@@ -127,7 +128,7 @@ package enum JournalRepair {
             report.setAside = aside
             let unfinished = path + ".unfinished"
             try removeFile(unfinished)
-            try salvage(from: aside, to: unfinished, fold, &report)
+            try salvage(from: aside, to: unfinished, names, fold, &report)
             try FileSync.rename(unfinished, to: path)
             return report
         }
@@ -152,7 +153,7 @@ package enum JournalRepair {
 
     /// Nil when the file is damaged.
     private static func rebuilt(
-        _ path: String, _ fold: ([StoredEntry]) throws -> [JournalRow]
+        _ path: String, _ names: [String], _ fold: ([StoredEntry]) throws -> [JournalRow]
     ) throws -> JournalRepairReport? {
         let journal: SQLiteJournal
         do {
@@ -163,12 +164,12 @@ package enum JournalRepair {
         defer { try? journal.close() }
         let check = journal.check()
         guard check.isWhole else { return nil }
-        try journal.rebuildViews(fold: fold)
+        try journal.rebuildViews(forgetting: names, fold: fold)
         return JournalRepairReport(entries: check.entries)
     }
 
     private static func salvage(
-        from aside: String, to path: String, _ fold: ([StoredEntry]) throws -> [JournalRow],
+        from aside: String, to path: String, _ names: [String], _ fold: ([StoredEntry]) throws -> [JournalRow],
         _ report: inout JournalRepairReport
     ) throws {
         let journal = try SQLiteJournal(path: path)
@@ -191,7 +192,7 @@ package enum JournalRepair {
             }
             return count
         }
-        try journal.rebuildViews(fold: fold)
+        try journal.rebuildViews(forgetting: names, fold: fold)
         try journal.close()
     }
 

@@ -15,6 +15,7 @@ enum JournalSchema {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 journal") { db in try db.execute(sql: journal) }
         migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
+        migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
         return migrator
     }
 
@@ -57,6 +58,12 @@ enum JournalSchema {
             PRIMARY KEY (device, holder)
         ) WITHOUT ROWID;
         CREATE TABLE settings (name TEXT PRIMARY KEY, mark INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+        """
+
+    /// Sealed entries (0x0200) and mailbox keys (0x0201), which are read by themselves.
+    private static let mail = """
+        CREATE INDEX entries_sealed ON entries (arrival) WHERE kind = 512;
+        CREATE INDEX entries_mailbox ON entries (arrival) WHERE kind = 513;
         """
 
     private static let views = """

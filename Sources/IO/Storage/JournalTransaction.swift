@@ -104,6 +104,10 @@ struct JournalTransaction {
             [name, Mark.of(name, value), Data(value)])
     }
 
+    func forget(_ name: String) throws {
+        try run("DELETE FROM settings WHERE name = ?", [name])
+    }
+
     // MARK: Views
 
     func put(_ row: JournalRow) throws {

@@ -140,13 +140,14 @@ package final class SQLiteJournal: Sendable {
 
     /// Makes the views anew: every entry in the order of arrival goes through `fold`, a page at a time.
     package func rebuildViews(
-        pageCount: Int = 1000, fold: ([StoredEntry]) throws -> [JournalRow]
+        pageCount: Int = 1000, forgetting names: [String] = [], fold: ([StoredEntry]) throws -> [JournalRow]
     ) throws(JournalStorageError) {
         try named {
             try pool.writeWithoutTransaction { db in
                 try db.inTransaction(.immediate) {
                     let transaction = JournalTransaction(db: db)
                     try transaction.clearViews()
+                    for name in names { try transaction.forget(name) }
                     var after: UInt64 = 0
                     while case .arrivals(let page, let last) = try JournalReads(db: db).answer(
                         .arrivals(after: after, countMax: max(1, pageCount), bytesMax: .max)), !page.isEmpty

@@ -100,7 +100,9 @@ package struct JournalHosts: Sendable {
         case .verify(let entries, let id):
             let results = entries.map { isAuthentic($0) || planted == .blindness }
             return (now + Self.checkDuration, .verified(id, results))
-        case .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
+        // This disk keeps every keyring; nothing in the lab reads one again.
+        case .keepKeyring(_, let id): return (now, .keyringKept(id, true))
+        case .mailbox, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
             told.append((now, node, result))
             return nil
         }

@@ -216,7 +216,7 @@ struct JournalNetwork: ~Copyable {
             }
         case .event(.sent(let through)): sent[node] = max(sent[node], through)
         case .event(.ownFeedElsewhere): if manners[node] == .honest { copies += 1 }
-        case .event, .sync, .communityChanged, .persist, .load, .verify: break
+        case .event, .sync, .mailbox, .communityChanged, .persist, .load, .keepKeyring, .verify: break
         }
     }
 

@@ -133,6 +133,10 @@ struct MemoryTables: Sendable {
         case .arrivals(let after, let countMax, let bytesMax):
             let first = min(Int(clamping: after), entries.count)
             return arrivals(first..<entries.count, after: after, countMax: countMax, bytesMax: bytesMax)
+        case .ofKind(let kind, let after, let countMax, let bytesMax):
+            let first = min(Int(clamping: after), entries.count)
+            let found = (first..<entries.count).lazy.filter { entries[$0].entry.header.kind == kind }
+            return arrivals(found, after: after, countMax: countMax, bytesMax: bytesMax)
         case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
             let feed = byDevice[device] ?? []
             let end = range.upperBound >= .max ? feed.count : position(range.upperBound.next, in: feed)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
+import TuttiCommunityCore
 import TuttiJournal
 
 /// What changed in a community's replica.
@@ -9,6 +10,7 @@ enum CommunityChange: Sendable {
     case communityChanged
     case journal(JournalEvent)
     case sync(SyncEvent)
+    case mailbox(MailboxEvent)
 }
 
 /// Tells those who look on; a slow one misses the oldest.

@@ -29,6 +29,7 @@ extension CommunityNode {
         case .send(let channel, let text): try await reply(.message(try await send(text, to: channel)))
         case .read(let channel, let count, let follow):
             try await read(channel, count: count, follow: follow, reply: reply)
+        case .chat(let command): if let answer = try await chat(command) { try await reply(answer) }
         case .log(let count): for entry in try await log(count: count) { try await reply(.entry(entry)) }
         case .verify: try await reply(.verified(try await verify()))
         case .sync(let seconds): try await reply(try await sync(within: .seconds(max(1, min(seconds, 600)))))
@@ -66,48 +67,6 @@ extension CommunityNode {
             throw CommunityError(.stopped, "the node stopped")
         }
         return entry
-    }
-
-    // MARK: Chat
-
-    private func send(_ text: String, to channel: String) async throws -> MessageSummary {
-        let place = try await place(channel)
-        guard let body = ChatBody(place: place, act: .post(text)) else {
-            throw CommunityError(.tooLarge, "a message has 1 to \(ChatLimits.textBytesMax) bytes")
-        }
-        let head = try await read { $0.community.head }
-        let entries = try await append([EntryDraft(kind: .chat, body: body.bytes, governance: head)])
-        let answer = await host.writer.answer(.messageRows(entries.map(\.id)))
-        guard case .messages(let rows) = answer, let summary = try await summaries(rows).first else {
-            throw CommunityError(.storage, "the message was kept but isn't shown (\(answer)): run `tutti repair`")
-        }
-        return summary
-    }
-
-    private func place(_ channel: String) async throws -> ChatPlace {
-        guard !channel.hasPrefix("@") else {
-            throw CommunityError(.invalidInput, "messages to one member alone come later: name a channel")
-        }
-        return .channel(ChannelBody.id(of: channel, in: try await read { $0.journal.community }))
-    }
-
-    private func read(
-        _ channel: String, count: Int, follow: Bool,
-        reply: @escaping @Sendable (CommunityReply) async throws -> Void
-    ) async throws {
-        let changes = changes.watch()
-        let community = try await read { $0.journal.community }
-        let place = ChannelBody.id(of: channel, in: community)
-        for message in try await messages(channel: place, count: count) { try await reply(.message(message)) }
-        guard follow else { return }
-        for await change in changes {
-            guard case .admitted(let entries) = change else { continue }
-            let ids = entries.filter { $0.entry.header.kind == .chat }.map(\.entry.id)
-            guard !ids.isEmpty, case .messages(let rows) = await host.writer.answer(.messageRows(ids)) else { continue }
-            for message in try await summaries(rows.filter { $0.channel == place }) {
-                try await reply(.message(message))
-            }
-        }
     }
 
     // MARK: The journal
@@ -168,6 +127,8 @@ extension CommunityError {
         case .overQuota:
             self.init(.notAllowed, "your quota for today is used up: others would not take it; try tomorrow")
         case .sequencePassed: self.init(.storage, "another entry came between: try again")
+        case .notSealed:
+            self.init(.notAllowed, "it can't be sealed: the other's node has told no key yet, or it is too long")
         case .storage(let error): self.init(storage: error)
         }
     }

@@ -17,6 +17,7 @@ public enum CommunityCommand: Sendable, Codable {
     case send(channel: String, text: String)
     /// The newest messages of a channel, oldest first; with `follow` those that come from now on too.
     case read(channel: String, count: Int, follow: Bool)
+    case chat(ChatCommand)
     case log(count: Int)
     case verify
     /// Reconciles with every connected member now, and answers when nothing is left to take, at the latest then.
@@ -44,6 +45,7 @@ public enum CommunityReply: Sendable, Codable {
     case proposed(id: String)
     case devices([DeviceSummary])
     case message(MessageSummary)
+    case channels([ChannelSummary])
     case entry(EntrySummary)
     case verified(VerifySummary)
     case synced(entries: Int, peers: Int)
@@ -92,16 +94,6 @@ public struct DeviceSummary: Hashable, Sendable, Codable {
     public var entryCount: UInt64
 }
 
-public struct MessageSummary: Hashable, Sendable, Codable {
-    public var id: String
-    public var author: String
-    public var nickname: String
-    public var time: Date
-    public var text: String
-    public var isOwn: Bool
-    public var isEdited: Bool
-    /// Of one's own: other nodes known to have it on disk.
-    public var holders: Int
 }
 
 public struct EntrySummary: Hashable, Sendable, Codable {

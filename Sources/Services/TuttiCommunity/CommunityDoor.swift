@@ -36,6 +36,31 @@ public enum CommunityDoor {
         return false
     }
 
+    /// While `body` runs a node runs in the folder: the one that is there, or one that is started for it. What `body` asks
+    /// goes to that node.
+    public static func keepOpen(
+        configuration: CommunityNodeConfiguration, _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        let address = ControlAddress(folder: configuration.folder)
+        let status = try JSONEncoder().encode(CommunityCommand.status)
+        guard try await !ControlClient.call(address, status, reply: { _ in }) else { return try await body() }
+        let node = try CommunityNode(configuration: configuration)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await node.run() }
+            group.addTask {
+                try await node.started()
+                // The socket comes right after.
+                while try await !ControlClient.call(address, status, reply: { _ in }) {
+                    try await Task.sleep(for: .milliseconds(10))
+                }
+                try await body()
+            }
+            try await group.next()
+            group.cancelAll()
+            while let _ = try? await group.next() {}
+        }
+    }
+
     private static func pass(
         _ answer: CommunityReply, _ reply: @Sendable (CommunityReply) async throws -> Void
     ) async throws {

@@ -27,7 +27,9 @@ public enum CommunityFiles {
         try FolderLock.hold(folder: path) {
             var folding = JournalRefold()
             do throws(JournalStorageError) {
-                let report = try JournalRepair.run(path: DataFolder(path: path).journalPath) { folding.rows($0) }
+                let report = try JournalRepair.run(
+                    path: DataFolder(path: path).journalPath, forgetting: MailboxCore.viewSettings
+                ) { folding.rows($0) }
                 var lines = ["\(report.entries) entries"]
                 if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }
                 lines += report.lost.map { "lost: \($0)" }

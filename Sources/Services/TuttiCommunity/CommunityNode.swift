@@ -153,10 +153,13 @@ public final class CommunityNode: Service, Sendable {
             governance += page
             after = last
         }
-        let start = JournalStart(
+        var start = JournalStart(
             community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening,
             governance: governance,
             milliseconds: Self.milliseconds())
+        if let device {
+            start.mailbox = try host.mailboxStart(KeyringFile(path: folder.keyringPath(of: device.device)))
+        }
         let tell = try await node.replicaCommands()
         tell(.start(start))
         if let device, let join = try await firstEntry(of: device) { tell(.introduce(join)) }

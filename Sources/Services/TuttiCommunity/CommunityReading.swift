@@ -99,31 +99,6 @@ extension CommunityNode {
         summary.feeds = devices.count
         return summary
     }
-
-    /// A channel's newest messages, oldest first.
-    func messages(channel: Bytes32, count: Int) async throws -> [MessageSummary] {
-        guard
-            case .messages(let rows) = await host.writer.answer(
-                .messages(channel: channel, before: HybridTime(.max), countMax: max(1, min(count, 1_000))))
-        else { throw CommunityError(.storage, "the messages can't be read: run `tutti repair`") }
-        return try await summaries(rows.reversed())
-    }
-
-    func summaries(_ rows: [MessageRow]) async throws -> [MessageSummary] {
-        let choices = settings.choices
-        return try await read { port in
-            let state = port.community.state
-            let hidden = state.hidingReasons
-            return rows.map { choices.shown($0, hidden) }.map { row in
-                let isOwn = row.device == port.journal.ownDevice
-                return MessageSummary(
-                    id: Names.text(row.id.bytes), author: Names.text(row.author.bytes),
-                    nickname: state.members[row.author]?.nickname ?? "?", time: Names.date(row.time),
-                    text: row.hiddenReason.map { "[\($0)]" } ?? row.text, isOwn: isOwn, isEdited: row.isEdited,
-                    holders: isOwn ? port.journal.holders(of: FeedPoint(sequence: row.sequence, id: row.id)) : 0)
-            }
-        }
-    }
 }
 
 /// Names of things as people read and type them.

@@ -37,6 +37,7 @@ extension CommunityNode {
         if let known, let sealed = try await read({ $0.recovery.seal(code.lookupTag) }) {
             let member = try Self.open(sealed, code, known)
             let device = try replaceDeviceKey()
+            host.typed(code.sealingKeys(in: known))
             let draft = try await read { try $0.community.deviceCertificate(of: device.device, by: member) }
             try await enter(known, as: member.member, device: device, first: draft)
             return try await status()
@@ -48,6 +49,7 @@ extension CommunityNode {
                 .invalidInput, "this code is of another community than this folder: use another folder (--data)")
         }
         let device = try replaceDeviceKey()
+        host.typed(code.sealingKeys(in: found.community))
         // Nothing of the community may be here yet: the certificate builds on the entry that holds the seal.
         let certificate = DeviceCertificate(of: device.device, at: found.community.bytes, by: found.member)
         let body = GovernanceMessage(parents: [found.entry], body: .deviceCertificate(certificate)).encoded

@@ -34,6 +34,7 @@ final class JournalHost: Sendable {
     private let state = Mutex(State())
     private let tell = Mutex<Address?>(nil)
     private let changes: ChangeHub
+    private let mailbox = Mutex<(file: KeyringFile?, code: SealingKeyPair?)>((nil, nil))
 
     init(_ journal: SQLiteJournal, changes: ChangeHub) {
         writer = JournalWriter(journal)
@@ -53,6 +54,33 @@ final class JournalHost: Sendable {
         tell.withLock { $0 }?.send(command)
     }
 
+    // MARK: The mailbox
+
+    /// The device that begins next reads what was passed to its member's recovery code.
+    func typed(_ code: SealingKeyPair) { mailbox.withLock { $0.code = code } }
+
+    /// From now on the keyring is kept there.
+    func mailboxStart(_ file: KeyringFile) throws -> MailboxStart {
+        let keyring = try file.load()
+        return mailbox.withLock { mailbox in
+            defer { mailbox = (file, nil) }
+            return MailboxStart(keyring: keyring, code: mailbox.code)
+        }
+    }
+
+    private func keep(_ keyring: [UInt8], _ id: RequestID) {
+        let file = mailbox.withLock { $0.file }
+        NIOThreadPool.singleton.submit { state in
+            guard case .active = state, let file else { return self.answer(.keyringKept(id, false)) }
+            do {
+                try file.save(keyring)
+                self.answer(.keyringKept(id, true))
+            } catch {
+                self.answer(.keyringKept(id, false))
+            }
+        }
+    }
+
     // MARK: What the replica wants
 
     func perform(_ results: [JournalResult]) {
@@ -66,6 +94,8 @@ final class JournalHost: Sendable {
                     }
                 }
             case .load(let query, let reader): writer.answer(query) { self.answer(.loaded(reader, $0)) }
+            case .keepKeyring(let keyring, let id): keep(keyring, id)
+            case .mailbox(let event): changes.emit(.mailbox(event))
             case .verify(let entries, let id): verify(entries, id)
             case .appended(let request, let entries): finish(request, .success(entries))
             case .appendFailed(let request, let error): finish(request, .failure(error))
@@ -94,7 +124,12 @@ final class JournalHost: Sendable {
     // MARK: Callers
 
     /// Returns when the entries are on disk here.
-    func append(_ drafts: [EntryDraft]) async -> Appended {
+    func append(_ drafts: [EntryDraft]) async -> Appended { await appended { .append($0, drafts) } }
+
+    /// The same for what only a few can read.
+    func append(_ letter: Letter) async -> Appended { await appended { .appendSealed($0, letter) } }
+
+    private func appended(_ command: (RequestID) -> JournalCommand) async -> Appended {
         await withCheckedContinuation { continuation in
             let request = state.withLock { state -> RequestID? in
                 guard !state.isStopped else { return nil }
@@ -104,7 +139,7 @@ final class JournalHost: Sendable {
                 return request
             }
             guard let request else { return continuation.resume(returning: .failure(.storage(.failed("stopped")))) }
-            answer(.append(request, drafts))
+            answer(command(request))
         }
     }
 
