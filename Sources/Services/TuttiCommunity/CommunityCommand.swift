@@ -94,8 +94,6 @@ public struct DeviceSummary: Hashable, Sendable, Codable {
     public var entryCount: UInt64
 }
 
-}
-
 public struct EntrySummary: Hashable, Sendable, Codable {
     public var id: String
     public var device: String
