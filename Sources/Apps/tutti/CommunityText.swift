@@ -8,7 +8,12 @@ enum CommunityText {
     static func lines(_ reply: CommunityReply) -> [String] {
         switch reply {
         case .done, .failed: []
-        case .status(let status), .joined(let status): self.status(status)
+        case .status(let status): self.status(status)
+        case .joined(let status):
+            self.status(status) + [
+                "",
+                "Your other devices stay what they are: `tutti device list` shows them, `tutti device revoke` ends a lost one.",
+            ]
         case .created(let created):
             status(created.status) + [
                 "", "Your recovery code. Print it and keep it where nobody else looks: who has it is you.", "",

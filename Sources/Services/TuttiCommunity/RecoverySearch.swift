@@ -29,16 +29,19 @@ struct RecoverySearch: Sendable {
 
     private enum Step: Sendable {
         case met(PeerID)
-        /// Speaks the protocol, or was named to us as one that does.
+        /// Speaks the protocol, or says so in the DHT.
         case candidate(PeerID)
+        /// The user wants it asked, whoever else there is.
+        case named(PeerID)
         case unreachable(Multiaddr)
         case replied(Reply)
         case second(Int)
     }
 
     private static let protocolName = RecoveryQuestion.protocolName
-    private static let askedAtOnceMax = 16
+    private static let askedAtOnceMax = 64
     private static let askedMax = 256
+    private static let metMax = 4_096
     private static let answerTimeout: Duration = .seconds(10)
     /// Between two lookups in the DHT.
     private static let lookupInterval: Duration = .seconds(2)
@@ -69,6 +72,9 @@ struct RecoverySearch: Sendable {
                 case .candidate(let peer):
                     tally.met.insert(peer)
                     if tally.asked.count < Self.askedMax, tally.asked.insert(peer).inserted { waiting.append(peer) }
+                case .named(let peer):
+                    tally.met.insert(peer)
+                    if tally.asked.insert(peer).inserted { waiting.insert(peer, at: 0) }
                 case .unreachable(let address): tally.unreachable.append(address)
                 case .replied(.found(let finding)): return finding
                 case .replied(.nothing): (underWay, tally.nothing) = (underWay - 1, tally.nothing + 1)
@@ -96,7 +102,7 @@ struct RecoverySearch: Sendable {
         let events = node.events
         var seen: Set<PeerID> = []
         func identified(_ peer: PeerID, _ description: PeerDescription) {
-            guard seen.count < Self.askedMax, seen.insert(peer).inserted else { return }
+            guard seen.count < Self.metMax, seen.insert(peer).inserted else { return }
             sink.yield(description.protocols.contains(Self.protocolName) ? .candidate(peer) : .met(peer))
         }
         // Who isn't described yet will be, by an event.
@@ -111,7 +117,7 @@ struct RecoverySearch: Sendable {
 
     private func dial(_ address: Multiaddr, _ sink: AsyncStream<Step>.Continuation) async {
         do {
-            sink.yield(.candidate(try await node.dial(at: [address], deadline: timeout)))
+            sink.yield(.named(try await node.dial(at: [address], deadline: timeout)))
         } catch {
             sink.yield(.unreachable(address))
         }
