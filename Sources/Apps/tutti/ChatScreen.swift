@@ -81,7 +81,7 @@ actor ChatScreen {
     }
 
     private func print(_ command: CommunityCommand) async throws {
-        try await options.ask(command) { reply in
+        try await options.exchange(command) { reply in
             if case .message(let message) = reply { try await self.show(message) }
         }
     }
@@ -112,6 +112,6 @@ actor ChatScreen {
         guard !isQuiet, let newest, newest != marked else { return }
         marked = newest
         // Who can't write (a copied folder, a guest) reads all the same.
-        try? await options.ask(.chat(.read(place: place, through: newest))) { _ in }
+        _ = try? await options.exchange(.chat(.read(place: place, through: newest))) { _ in }
     }
 }

@@ -22,7 +22,7 @@ struct CommunityOptions: ParsableArguments {
         _ command: CommunityCommand, before: @escaping @Sendable (CommunityReply) throws -> Void = { _ in }
     ) async throws -> Bool {
         let json = json
-        return try await ask(command) { reply in
+        return try await exchange(command) { reply in
             try before(reply)
             if case .searching = reply {
                 for line in CommunityText.lines(reply) { Console.note(line) }
@@ -34,8 +34,9 @@ struct CommunityOptions: ParsableArguments {
         }
     }
 
+    /// Asks, and shows nothing.
     @discardableResult
-    func ask(
+    func exchange(
         _ command: CommunityCommand, reply: @escaping @Sendable (CommunityReply) async throws -> Void
     ) async throws -> Bool {
         try await CommunityDoor.ask(command, configuration: try configuration(), reply: reply)
