@@ -116,6 +116,12 @@ var targets: [Target] = [
             nioEmbedded, logging,
         ]),
     tests(
+        "Community",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
+            "Tutti", "TuttiCommunity", nio,
+        ]),
+    tests(
         "Attack",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti",

@@ -36,7 +36,7 @@ package struct JournalPort: Sendable {
 
     package private(set) var journal: JournalCore
     private var fold: ReplicaFold
-    private var sync: SyncCore
+    var sync: SyncCore
     private var streams: QuestionStreams
     let topic: Topic
     private let device: KeyPair?

@@ -40,6 +40,7 @@ extension CommunityNode {
             try await read(channel, count: count, follow: follow, reply: reply)
         case .log(let count): for entry in try await log(count: count) { try await reply(.entry(entry)) }
         case .verify: try await reply(.verified(try await verify()))
+        case .counts: try await reply(.counts(try await countSummaries()))
         case .sync(let seconds): try await reply(try await sync(within: .seconds(max(1, min(seconds, 600)))))
         case .export(let path): try await reply(.exported(entries: try export(to: path)))
         case .backup(let path): try backup(to: path)
@@ -59,7 +60,7 @@ extension CommunityNode {
     private func invite(uses: Int, days: Int, note: String) async throws -> String {
         var keys = KeySource.system
         let seed = keys.nextBytes32()
-        let expiry = Self.milliseconds() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
+        let expiry = configuration.wallClock() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
         let entries = try await act { port, device in
             try [port.community.invite(key: KeyPair(seed: seed), uses: uses, expiry: expiry, note: note, by: device)]
         }

@@ -122,7 +122,7 @@ public final class CommunityNode: Service, Sendable {
         let start = JournalStart(
             community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening,
             governance: governance,
-            milliseconds: Self.milliseconds())
+            milliseconds: configuration.wallClock())
         let tell = try await node.replicaCommands()
         tell(.start(start))
         if let device, let join = try await firstEntry(of: device) { tell(.introduce(join)) }
@@ -152,14 +152,14 @@ public final class CommunityNode: Service, Sendable {
         return "\(system):\(number)"
     }
 
-    static func milliseconds() -> UInt64 { UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1_000)) }
+    static func systemMilliseconds() -> UInt64 { UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1_000)) }
 
     /// The system's clock may be set while we run.
     private func readClock() async throws {
         let tell = try await node.replicaCommands()
         while !Task.isCancelled {
             try await Task.sleep(for: .seconds(60))
-            tell(.clockRead(milliseconds: Self.milliseconds()))
+            tell(.clockRead(milliseconds: configuration.wallClock()))
         }
     }
 

@@ -9,6 +9,9 @@ public struct CommunityNodeConfiguration: Sendable {
     /// Of the node beneath. Its key, peer file and journal are the folder's, whatever stands here.
     public var node = NodeConfiguration()
 
+    /// Milliseconds since 1970. Tests set it wrong.
+    package var wallClock: @Sendable () -> UInt64 = CommunityNode.systemMilliseconds
+
     public init(folder: String) {
         self.folder = folder
         node.gossip = GossipSettings()
