@@ -172,6 +172,10 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
+        (
+            "Node",
+            ["TuttiPeers", "TuttiGossip", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator"]
+        ),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

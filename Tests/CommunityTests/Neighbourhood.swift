@@ -80,22 +80,23 @@ struct Neighbourhood: Sendable {
 
     /// - Parameter isWhole: whether both must be well and the same at the end.
     static func run(
-        isWhole: Bool = true, configure: @escaping @Sendable (inout CommunityNodeConfiguration) -> Void = { _ in },
+        isWhole: Bool = true, at place: String? = nil,
+        configure: @escaping @Sendable (inout CommunityNodeConfiguration) -> Void = { _ in },
         _ body: @escaping @Sendable (Neighbourhood) async throws -> Void
     ) async throws {
         let (one, other) = (try Folder(), try Folder())
-        try await withCommunityNode(one.path, configure: configure) { [other] camila in
+        try await withCommunityNode(place ?? one.path, configure: configure) { [other] camila in
             try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
             let link = try await camila.invite()
             try await withCommunityNode(other.path) { rosa in
                 try await rosa.perform(.join(link: link.text, nickname: "rosa")) { _ in }
-                try await until { try await rosa.device != nil && camila.knows(rosa) }
+                try await until { try await camila.knows(rosa) }
                 let all = Neighbourhood(camila: camila, rosa: rosa, link: link)
                 try await body(all)
                 if isWhole { try await all.expectWhole() }
             }
         }
-        _ = (one, other)
+        withExtendedLifetime((one, other)) {}
     }
 
     /// What one writes the other gets, both ways; nobody honest looks guilty; disks hold what they should.
@@ -131,7 +132,7 @@ extension CommunityNode {
     var device: DeviceID? { get async throws { try await replica { $0.journal.ownDevice } } }
 
     /// A digest of who belongs here and what was decided.
-    var governance: Bytes32 { get async throws { try await replica { $0.community.digest } } }
+    var governance: Bytes32 { get async throws { try await replica { $0.community.state.digest } } }
 
     func count(_ name: String, _ group: JournalCount.Group = .journal) async throws -> UInt64 {
         let counts = try await counts()

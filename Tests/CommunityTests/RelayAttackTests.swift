@@ -214,10 +214,9 @@ extension CommunityAttackTests {
                     }.get()
                     _ = try await all.camila.append([draft])
                     try await until {
-                        try await member.ask(.feeds([rosa])) != .feeds([]) && !all.camila.replica {
-                            $0.connectedPeers.contains(member.node.peerID)
-                        }
+                        try await !all.camila.replica { $0.connectedPeers.contains(member.node.peerID) }
                     }
+                    #expect(try await member.ask(.feeds([rosa])) == .refused(.notIntroduced))
                     let again = try await member.ask(.hello(try member.hello))
                     #expect(again == .refused(.excluded))
                     let count = try await all.camila.entryCount()

@@ -339,7 +339,9 @@ package struct JournalPort: Sendable {
             conclude(batch, at: now, &context, &gossip)
         case .sync(let batch):
             let outcome: SyncOutcome =
-                verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
+                verdicts.contains(.reject)
+                ? .forged
+                : !verdicts.contains(.ignore) ? .stored : journal.isDiskPaused(at: now) ? .unavailable : .refused
             sync.handle(.settled(batch, outcome), at: now)
         case .hello(let peer, let hello): judge(hello, of: peer, at: now, &context, &gossip)
         }

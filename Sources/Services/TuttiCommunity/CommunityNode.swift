@@ -101,7 +101,8 @@ public final class CommunityNode: Service, Sendable {
         if let community = settings.community {
             // Two folders that write one feed would fork it: a copy starts a device of its own (`tutti device recover`).
             let isCopy = settings.devicePlace != devicePlace
-            try await start(community, device: isCopy ? nil : try deviceKey(), settings)
+            let device = isCopy ? nil : try deviceKey().flatMap { settings.mayHaveLostEnd($0.device) ? nil : $0 }
+            try await start(community, device: device, settings)
         }
         begun.open()
     }
