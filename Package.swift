@@ -117,6 +117,12 @@ var targets: [Target] = [
             nioEmbedded, logging,
         ]),
     tests(
+        "Community",
+        [
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
+            "Tutti", "TuttiCommunity", nio,
+        ]),
+    tests(
         "Attack",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti",
@@ -173,6 +179,10 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
+        (
+            "Node",
+            ["TuttiPeers", "TuttiGossip", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator"]
+        ),
     ] as [(String, [Target.Dependency])] {
         targets.append(
             .executableTarget(

@@ -95,7 +95,7 @@ struct Journal {
 
     private func source(_ source: inout ByteSource) -> JournalSource {
         JournalSource(
-            peer: PeerIndex(UInt32(source.below(4))), door: source.pick([.gossip, .sync, .governanceSync, .file]))
+            peer: PeerIndex(UInt32(source.below(4))), door: source.pick([.gossip, .sync, .governanceSync]))
     }
 
     private mutating func receive(_ source: inout ByteSource) {

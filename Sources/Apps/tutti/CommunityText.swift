@@ -41,6 +41,8 @@ enum CommunityText {
         case .verified(let summary):
             ["\(summary.entries) entries in \(summary.feeds) feeds: \(summary.problems.isEmpty ? "all good" : "")"]
                 + summary.problems
+        case .counts(let counts):
+            counts.filter { $0.count > 0 }.map { "\($0.group.padding(10)) \($0.name.padding(24)) \($0.count)" }
         case .synced(let entries, let peers): ["\(entries) new entries from \(peers) peers"]
         case .exported(let entries): ["\(entries) entries exported"]
         }
@@ -155,4 +157,8 @@ enum CommunityText {
         }
         return shown
     }
+}
+
+extension String {
+    fileprivate func padding(_ count: Int) -> String { padding(toLength: count, withPad: " ", startingAt: 0) }
 }

@@ -5,7 +5,7 @@ import TuttiCommunity
 struct JournalGroup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "journal", abstract: "Look at what this node holds of the community.",
-        subcommands: [Log.self, Verify.self, Sync.self], defaultSubcommand: Log.self)
+        subcommands: [Log.self, Verify.self, Sync.self, Counts.self], defaultSubcommand: Log.self)
 }
 
 extension JournalGroup {
@@ -21,6 +21,14 @@ extension JournalGroup {
             abstract: "Check every signature, link and digest that is on the disk.")
         @OptionGroup var options: CommunityOptions
         func run() async throws { try await options.ask(.verify) }
+    }
+
+    struct Counts: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "What was taken and what was refused, and why, since the node started.",
+            discussion: "Counts of zero are left out; --json has all of them.")
+        @OptionGroup var options: CommunityOptions
+        func run() async throws { try await options.ask(.counts) }
     }
 
     struct Sync: AsyncParsableCommand {

@@ -136,6 +136,8 @@ package struct JournalCore: Sendable {
     package static let deviceSettings = [JournalHoldings.endedSetting]
 
     package var stats: JournalStats { holdings.stats }
+    /// The disk has just refused something: what others bring is left alone for a moment.
+    package func isDiskPaused(at now: Instant) -> Bool { holdings.diskPausedUntil.map { now < $0 } ?? false }
     package var community: CommunityID { holdings.community }
     /// All feeds, ordered by device.
     package var feeds: [FeedRecord] { holdings.feeds.records }

@@ -24,6 +24,9 @@ package struct SyncConfiguration: Sendable {
     /// After a stall, twice as long each time, up to the longest.
     package var stallDelay = Duration.seconds(2)
     package var stallDelayMax = Duration.seconds(300)
+    /// Nothing is taken from a peer for so long when our own disk refused what it gave, twice as long each time.
+    package var diskDelay = Duration.seconds(1)
+    package var diskDelayMax = Duration.seconds(30)
     /// After a violation, twice as long each time, up to the longest.
     package var penalty = Duration.seconds(30)
     package var penaltyMax = Duration.seconds(3_600)
@@ -39,7 +42,9 @@ package struct SyncConfiguration: Sendable {
     /// Knobs that exclude each other or make no sense are put right, so that no value of theirs can trap or spin.
     package var validated: Self {
         var valid = self
-        for knob in [\Self.interval, \.patience, \.requestTimeout, \.busyDelay, \.stallDelay, \.penalty, \.holdOff] {
+        for knob in [
+            \Self.interval, \.patience, \.requestTimeout, \.busyDelay, \.stallDelay, \.diskDelay, \.penalty, \.holdOff,
+        ] {
             valid[keyPath: knob] = max(.milliseconds(1), self[keyPath: knob])
         }
         valid.fruitlessIntervalsMax = max(1, fruitlessIntervalsMax)

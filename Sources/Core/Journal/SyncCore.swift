@@ -51,6 +51,8 @@ package struct SyncCore: Sendable {
     /// Those of `sessions`, by name.
     private var order: [PeerID] = []
     private var turn = 0
+    /// Batches that our disk refused, since it last took one.
+    private var diskRefusals = 0
     private var admissions: [PeerID: Admission] = [:]
     private var memories: [PeerID: Memory] = [:]
     private var touches: UInt64 = 0
@@ -379,6 +381,14 @@ package struct SyncCore: Sendable {
             if outcome == .forged { punish(batch.peer, .forged, at: now) }
             return
         }
+        if outcome == .unavailable {
+            // Nobody's fault: all of it is found again by the next reconciliation.
+            sessions[batch.peer]?.postponed(batch)
+            let delay = configuration.diskDelay.doubled(diskRefusals, max: configuration.diskDelayMax)
+            diskRefusals += 1
+            return pause(batch.peer, until: now + delay)
+        }
+        if outcome == .stored { diskRefusals = 0 }
         sessions[batch.peer]?.settled(batch, replica, &stats, at: now)
         if outcome == .forged { punish(batch.peer, .forged, at: now) }
     }

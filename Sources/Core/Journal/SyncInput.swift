@@ -67,8 +67,10 @@ package enum SyncInput: Sendable {
 package enum SyncOutcome: Hashable, Sendable {
     /// On disk, or there already.
     case stored
-    /// Some were not taken, and who handed them on isn't to blame: a quota, a stranger's feed, a full disk.
+    /// Some were not taken, and who handed them on isn't to blame: a quota, a stranger's feed.
     case refused
+    /// Our own disk refused them.
+    case unavailable
     /// A signature is false: the peer's fault.
     case forged
 }

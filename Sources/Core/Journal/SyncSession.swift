@@ -482,6 +482,13 @@ struct SyncSession: Sendable {
         }
     }
 
+    /// What a batch has brought could not be written.
+    mutating func postponed(_ batch: SyncLedger.Batch) {
+        for (device, _) in batch.feeds { offers.forget(device) }
+        wantsReconcile = true
+        isCaughtUp = false
+    }
+
     /// A request that has no answer, or none of use.
     mutating func giveUp(_ id: RequestID, _ ledger: inout SyncLedger, requeues: Bool = true) {
         guard let purpose = underWay.removeValue(forKey: id) else { return }

@@ -35,6 +35,7 @@ package struct GossipPort: Sendable {
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         core.forEachPeer(body)
         streams.forEachPeer(body)
+        guarded.forEachPeer(body)
     }
     package var nextTimeout: Instant? {
         guard let own = streams.nextTimeout else { return core.nextTimeout }
@@ -67,19 +68,18 @@ package struct GossipPort: Sendable {
         case .message(let key, let bytes):
             if let index = streams.speaker(on: key) { receive(bytes, from: index, at: now) }
         case .peerDisconnected(let peer):
-            if let index = streams.peerDisconnected(peer) {
-                guarded.forget(index)
-                core.handle(.peerDisconnected(index), at: now)
-            }
+            if let index = context.table.known(peer) { guarded.forget(index) }
+            if let index = streams.peerDisconnected(peer) { core.handle(.peerDisconnected(index), at: now) }
         case .streamEnded, .streamFailed, .connectionPreferred, .connectionClosed, .streamOpened, .openFailed:
             streams.handle(input, at: now, &context)
         case .dialed, .dialFailed: break
         }
     }
 
-    /// A connected peer has shown that it may take part in the topics of the journal, or ceased to be one that may.
+    /// A connected peer has shown that it may take part in the topics of the journal, or ceased to be one that may. It may
+    /// show so before we know that it speaks gossip.
     mutating func setMember(_ peer: PeerID, _ isMember: Bool, at now: Instant, _ context: inout NodeContext) {
-        guard let index = context.table.index(of: peer), streams.isConnected(peer) else { return }
+        guard let index = context.table.index(of: peer) else { return }
         guard let rpc = guarded.set(index, isMember: isMember) else { return }
         core.handle(.received(index, rpc), at: now)
     }
@@ -112,7 +112,7 @@ package struct GossipPort: Sendable {
     ) {
         while true {
             if let index = streams.nextLoss() {
-                guarded.forget(index)
+                guarded.fallenSilent(index)
                 core.handle(.peerDisconnected(index), at: now)
             } else if let effect = core.nextEffect() {
                 perform(effect, at: now, &context, &outbox)

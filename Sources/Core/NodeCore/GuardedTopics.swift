@@ -24,9 +24,18 @@ package struct GuardedTopics: Sendable {
         self.families = families.filter { $0.settings.judge == .journal }
     }
 
+    /// Its connections are gone.
     package mutating func forget(_ peer: PeerIndex) {
         members.remove(peer)
         held[peer] = nil
+    }
+
+    /// It no longer speaks here; on another stream it begins anew, as the member that it is.
+    package mutating func fallenSilent(_ peer: PeerIndex) { held[peer] = nil }
+
+    package func forEachPeer(_ body: (PeerIndex) -> Void) {
+        for peer in members { body(peer) }
+        for peer in held.keys where !members.contains(peer) { body(peer) }
     }
 
     /// Takes out of an RPC what only a member may say.

@@ -30,7 +30,7 @@ package struct JournalPort: Sendable {
 
     package private(set) var journal: JournalCore
     private var fold: ReplicaFold
-    private var sync: SyncCore
+    var sync: SyncCore
     private var streams: QuestionStreams
     let topic: Topic
     private let device: KeyPair?
@@ -354,7 +354,9 @@ package struct JournalPort: Sendable {
             conclude(batch, at: now, &context, &gossip)
         case .sync(let batch):
             let outcome: SyncOutcome =
-                verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
+                verdicts.contains(.reject)
+                ? .forged
+                : !verdicts.contains(.ignore) ? .stored : journal.isDiskPaused(at: now) ? .unavailable : .refused
             sync.handle(.settled(batch, outcome), at: now)
         case .hello(let peer, let hello): judge(hello, of: peer, at: now, &context, &gossip)
         }

@@ -213,8 +213,9 @@ package struct NodeCore: Sendable {
         case .streamEnded(let id, let stream):
             guard let owner = owners[id]?.removeValue(forKey: stream) else { break }
             return give(.streamEnded(StreamKey(id, stream)), to: owner, at: now)
-        case .streamFailed(let id, let stream, _):
+        case .streamFailed(let id, let stream, let fault):
             guard let owner = owners[id]?.removeValue(forKey: stream) else { break }
+            if owner == .journal, case .negotiation = fault { journal?.streamBroken(id, at: now, context) }
             return give(.streamFailed(StreamKey(id, stream)), to: owner, at: now)
         case .openFailed(_, let request):
             guard let owner = owner(of: request) else { break }

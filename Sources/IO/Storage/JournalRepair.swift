@@ -97,6 +97,8 @@ package struct JournalRepairReport: Hashable, Sendable {
     package var setAside: String?
     /// Of the facts beside the entries, those that could not be read any more.
     package var lost: [String] = []
+    /// Feeds whose last entry is gone: what we wrote there under its number, others may hold. Nil: not known which.
+    package var endsLost: [DeviceID]? = []
 }
 
 /// `tutti repair`: while nobody else has the file open.
@@ -173,7 +175,8 @@ package enum JournalRepair {
         _ report: inout JournalRepairReport
     ) throws {
         let journal = try SQLiteJournal(path: path)
-        let facts = facts(of: aside, &report)
+        var heads: [DeviceID: EntryID]?
+        let facts = facts(of: aside, &heads, &report)
         report.entries = try journal.pool.writeWithoutTransaction { db in
             var count = 0
             try db.inTransaction(.immediate) {
@@ -187,6 +190,8 @@ package enum JournalRepair {
                 }
                 try transaction.apply(facts)
                 try transaction.deriveFeeds()
+                let held = Set(try JournalReads(db: db).feeds().map(\.head.id))
+                report.endsLost = heads.map { $0.filter { !held.contains($0.value) }.keys.sorted() }
                 count = try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM entries") ?? 0
                 return .commit
             }
@@ -197,7 +202,9 @@ package enum JournalRepair {
     }
 
     /// Proofs, receipts and settings as far as SQLite still finds them. Proofs and receipts come again from other nodes.
-    private static func facts(of aside: String, _ report: inout JournalRepairReport) -> JournalBatch {
+    private static func facts(
+        of aside: String, _ heads: inout [DeviceID: EntryID]?, _ report: inout JournalRepairReport
+    ) -> JournalBatch {
         var batch = JournalBatch()
         var configuration = Configuration()
         configuration.readonly = true
@@ -212,6 +219,9 @@ package enum JournalRepair {
         batch.proofs = take("proofs") { try $0.proofs() } ?? []
         batch.receipts = take("receipts") { try $0.receipts() } ?? []
         batch.settings = take("settings") { try $0.settings() } ?? [:]
+        heads = take("feeds") { try $0.feeds() }.map { feeds in
+            Dictionary(feeds.map { ($0.device, $0.head.id) }) { first, _ in first }
+        }
         try? queue?.close()
         return batch
     }

@@ -2,6 +2,7 @@
 import Metrics
 import TuttiBase
 import TuttiConnection
+import TuttiJournal
 import TuttiPeers
 
 /// Every metric of a node, made of its cores' counts. Labels are from short fixed lists: never a peer or an address.
@@ -21,8 +22,12 @@ struct NodeMetrics {
     private let roundTrips: Timer
     private var exported = PeersStats()
     private var turnedAwayExported: UInt64 = 0
+    private let factory: any MetricsFactory
+    /// Of the journal, made when a replica first has counts.
+    private var journal: [(counter: Counter, exported: UInt64)] = []
 
     init(factory: any MetricsFactory) {
+        self.factory = factory
         attemptsFailed = EndCounters(label: "tutti_attempts_failed_total", factory: factory)
         connectionsClosed = EndCounters(label: "tutti_connections_closed_total", factory: factory)
         turnedAway = Counter(
@@ -66,6 +71,31 @@ struct NodeMetrics {
         turnedAwayExported = count
         peersConnected.record(peers)
         connectionsOpen.record(connections)
+    }
+
+    /// - Parameter counts: the same ones each time, in the same order.
+    mutating func export(_ counts: [JournalCount]) {
+        if journal.isEmpty {
+            journal = counts.map { count in
+                let label = "tutti_\(Self.name(of: count.group))_total"
+                return (Counter(label: label, dimensions: [("what", count.name)], factory: factory), 0)
+            }
+        }
+        for (place, count) in counts.enumerated() where place < journal.count {
+            // A replica that began anew counts from zero.
+            let new = count.count &- (count.count < journal[place].exported ? 0 : journal[place].exported)
+            if new > 0 { journal[place].counter.increment(by: Int64(clamping: new)) }
+            journal[place].exported = count.count
+        }
+    }
+
+    private static func name(of group: JournalCount.Group) -> String {
+        switch group {
+        case .journal: "journal"
+        case .sync: "sync"
+        case .violations: "sync_violations"
+        case .refusals: "sync_refusals"
+        }
     }
 
     func roundTrip(_ duration: Duration) { roundTrips.recordNanoseconds(duration.saturatedNanoseconds) }

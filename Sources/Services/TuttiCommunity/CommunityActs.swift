@@ -32,6 +32,7 @@ extension CommunityNode {
         case .chat(let command): if let answer = try await chat(command) { try await reply(answer) }
         case .log(let count): for entry in try await log(count: count) { try await reply(.entry(entry)) }
         case .verify: try await reply(.verified(try await verify()))
+        case .counts: try await reply(.counts(try await countSummaries()))
         case .sync(let seconds): try await reply(try await sync(within: .seconds(max(1, min(seconds, 600)))))
         case .export(let path): try await reply(.exported(entries: try export(to: path)))
         case .backup(let path): try backup(to: path)

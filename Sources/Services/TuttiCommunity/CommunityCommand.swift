@@ -20,6 +20,8 @@ public enum CommunityCommand: Sendable, Codable {
     case chat(ChatCommand)
     case log(count: Int)
     case verify
+    /// What was taken and what was refused since the node started.
+    case counts
     /// Reconciles with every connected member now, and answers when nothing is left to take, at the latest then.
     case sync(seconds: Int)
     case export(path: String)
@@ -48,6 +50,7 @@ public enum CommunityReply: Sendable, Codable {
     case channels([ChannelSummary])
     case entry(EntrySummary)
     case verified(VerifySummary)
+    case counts([CountSummary])
     case synced(entries: Int, peers: Int)
     case exported(entries: Int)
     case failed(CommunityError)
@@ -102,6 +105,14 @@ public struct EntrySummary: Hashable, Sendable, Codable {
     public var kind: String
     public var time: Date
     public var bytes: Int
+}
+
+/// docs/protocols/journal.md and sync.md say what each counts.
+public struct CountSummary: Hashable, Sendable, Codable {
+    /// `journal`, `sync`, `violations` (of peers that we asked), `refusals` (to peers that asked) or `disk`.
+    public var group: String
+    public var name: String
+    public var count: UInt64
 }
 
 public struct VerifySummary: Hashable, Sendable, Codable {

@@ -24,7 +24,7 @@ extension CommunityNode {
         }
         var keys = KeySource.system
         let seed = keys.nextBytes32()
-        let expiry = Self.milliseconds() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
+        let expiry = configuration.wallClock() + UInt64(clamping: max(1, min(days, 3_650))) * 86_400_000
         let entry = try await actAlone { port, device in
             try port.community.invite(
                 key: KeyPair(seed: seed), role: role, uses: uses, expiry: expiry, note: note, by: device)
@@ -51,7 +51,7 @@ extension CommunityNode {
 
     /// Ordered by when they end.
     func invites(all: Bool) async throws -> [InviteSummary] {
-        let now = Self.milliseconds()
+        let now = configuration.wallClock()
         return try await read { port in
             let state = port.community.state
             let invites = state.invites.values.sorted { ($0.body.expiry, $0.id) < ($1.body.expiry, $1.id) }
@@ -105,7 +105,7 @@ extension CommunityNode {
     }
 
     private func closeInvites(_ before: InviteClosing) async throws -> InviteClosing {
-        let now = Self.milliseconds()
+        let now = configuration.wallClock()
         let found = try await node.readReplica { port -> (InviteClosing, [EntryID])? in
             guard let device = port.journal.ownDevice else { return nil }
             var closing = before

@@ -117,7 +117,8 @@ public final class CommunityNode: Service, Sendable {
         if let community = settings.community {
             // Two folders that write one feed would fork it: a copy starts a device of its own (`tutti device recover`).
             let isCopy = settings.devicePlace != devicePlace
-            try await start(community, device: isCopy ? nil : try deviceKey())
+            let device = isCopy ? nil : try deviceKey().flatMap { settings.mayHaveLostEnd($0.device) ? nil : $0 }
+            try await start(community, device: device)
         }
         begun.open()
     }
@@ -134,6 +135,7 @@ public final class CommunityNode: Service, Sendable {
             if !nickname.isEmpty { settings.nickname = nickname }
             if !entryPoints.isEmpty { settings.entryPoints = entryPoints }
             settings.devicePlace = devicePlace
+            settings.endsLost = []
         }
         try await start(community, device: device)
         let entries = try await append([draft])
@@ -156,7 +158,7 @@ public final class CommunityNode: Service, Sendable {
         var start = JournalStart(
             community: community, member: settings.member ?? MemberID(.zero), device: device, opening: opening,
             governance: governance,
-            milliseconds: Self.milliseconds())
+            milliseconds: configuration.wallClock())
         if let device {
             start.mailbox = try host.mailboxStart(KeyringFile(path: folder.keyringPath(of: device.device)))
         }
@@ -203,14 +205,14 @@ public final class CommunityNode: Service, Sendable {
         return "\(system):\(number)"
     }
 
-    static func milliseconds() -> UInt64 { UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1_000)) }
+    static func systemMilliseconds() -> UInt64 { UInt64(clamping: Int64(Date().timeIntervalSince1970 * 1_000)) }
 
     /// The system's clock may be set while we run.
     private func readClock() async throws {
         let tell = try await node.replicaCommands()
         while !Task.isCancelled {
             try await Task.sleep(for: .seconds(60))
-            tell(.clockRead(milliseconds: Self.milliseconds()))
+            tell(.clockRead(milliseconds: configuration.wallClock()))
         }
     }
 

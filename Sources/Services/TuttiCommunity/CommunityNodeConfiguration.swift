@@ -11,6 +11,9 @@ public struct CommunityNodeConfiguration: Sendable {
     /// How long a recovery looks for somebody who holds the code's seal: mDNS needs a second, a lookup in the DHT ten.
     package var recoveryTimeout: Duration = .seconds(30)
 
+    /// Milliseconds since 1970. Tests set it wrong.
+    package var wallClock: @Sendable () -> UInt64 = CommunityNode.systemMilliseconds
+
     public init(folder: String) {
         self.folder = folder
         node.gossip = GossipSettings()

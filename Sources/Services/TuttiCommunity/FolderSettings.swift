@@ -14,6 +14,7 @@ struct FolderSettings: Sendable {
     private static let entryPointsName = "entryPoints"
     private static let devicePlaceName = "devicePlace"
     private static let choicesName = "choices"
+    private static let endsLostName = "endsLost"
 
     var community: CommunityID?
     var member: MemberID?
@@ -23,6 +24,12 @@ struct FolderSettings: Sendable {
     /// Which file held the device's key when it began to write. In a copy of the folder it is another file.
     var devicePlace = ""
     var choices = LocalChoices()
+
+    /// Devices whose last entries a repair could not save; nil: it could not tell. Such a one writes no more: it would use
+    /// numbers again under which others hold entries.
+    var endsLost: [DeviceID]? = []
+
+    func mayHaveLostEnd(_ device: DeviceID) -> Bool { endsLost?.contains(device) ?? true }
 
     init(_ journal: SQLiteJournal) throws {
         guard case .opening(let opening) = journal.answer(.opening) else {
@@ -36,6 +43,13 @@ struct FolderSettings: Sendable {
             .split(separator: "\n").compactMap { Multiaddr(String($0)) }
         devicePlace = String(decoding: values[Self.devicePlaceName] ?? [], as: UTF8.self)
         choices = LocalChoices(bytes: values[Self.choicesName] ?? [])
+        let lost = values[Self.endsLostName] ?? []
+        endsLost =
+            lost == [0]
+            ? nil
+            : stride(from: 0, to: lost.count, by: Bytes32.count).compactMap { start in
+                Bytes32(Array(lost[start...].prefix(Bytes32.count))).map { DeviceID($0) }
+            }
     }
 
     var batch: JournalBatch {
@@ -46,6 +60,7 @@ struct FolderSettings: Sendable {
         batch.settings[Self.entryPointsName] = Array(entryPoints.map(\.description).joined(separator: "\n").utf8)
         batch.settings[Self.devicePlaceName] = Array(devicePlace.utf8)
         batch.settings[Self.choicesName] = choices.bytes
+        batch.settings[Self.endsLostName] = endsLost.map { $0.flatMap(\.bytes.bytes) } ?? [0]
         return batch
     }
 }

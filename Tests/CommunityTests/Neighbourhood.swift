@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+import Tutti
+import TuttiBase
+import TuttiCommunity
+import TuttiCommunityCore
+import TuttiIdentity
+import TuttiJournal
+import TuttiNodeCore
+
+/// A folder that is gone with its owner.
+final class Folder: Sendable {
+    let path: String
+
+    init() throws {
+        path = NSTemporaryDirectory() + "tutti-community-\(UInt64.random(in: .min ... .max))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    var journal: String { path + "/journal.sqlite" }
+}
+
+struct Mishap: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Asks again until it holds, at a pace that leaves the processor to who is asked. The suite's limit is the only clock.
+func until(_ holds: () async throws -> Bool) async throws {
+    while try await !holds() { try await Task.sleep(for: .milliseconds(3)) }
+}
+
+/// A whole node on loopback, with its disk, for as long as `body` takes.
+func withCommunityNode<Value: Sendable>(
+    _ folder: String, configure: (inout CommunityNodeConfiguration) -> Void = { _ in },
+    _ body: @escaping @Sendable (CommunityNode) async throws -> Value
+) async throws -> Value {
+    var configuration = CommunityNodeConfiguration(folder: folder)
+    configuration.node.listen = NodeConfiguration.loopback
+    configuration.node.limits = .lab
+    configure(&configuration)
+    let node = try CommunityNode(configuration: configuration)
+    return try await withThrowingTaskGroup(of: Value?.self) { group in
+        group.addTask {
+            try await node.run()
+            return nil
+        }
+        group.addTask {
+            try await node.started()
+            return try await body(node)
+        }
+        defer { group.cancelAll() }
+        while let ended = try await group.next() {
+            guard let value = ended else { continue }
+            group.cancelAll()
+            try await group.waitForAll()
+            return value
+        }
+        throw CancellationError()
+    }
+}
+
+/// What a call threw, when it was a `CommunityError`.
+func communityError(_ body: () async throws -> Void) async -> CommunityError? {
+    do {
+        try await body()
+        return nil
+    } catch { return error as? CommunityError }
+}
+
+/// Camila, who founded a community, and Rosa, who joined it: honest nodes that are connected, each with its disk.
+struct Neighbourhood: Sendable {
+    let camila: CommunityNode
+    let rosa: CommunityNode
+    let link: InviteLink
+    var community: CommunityID { link.community }
+
+    /// - Parameter isWhole: whether both must be well and the same at the end.
+    static func run(
+        isWhole: Bool = true, at place: String? = nil,
+        configure: @escaping @Sendable (inout CommunityNodeConfiguration) -> Void = { _ in },
+        _ body: @escaping @Sendable (Neighbourhood) async throws -> Void
+    ) async throws {
+        let (one, other) = (try Folder(), try Folder())
+        try await withCommunityNode(place ?? one.path, configure: configure) { [other] camila in
+            try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
+            let link = try await camila.invite()
+            try await withCommunityNode(other.path) { rosa in
+                try await rosa.perform(.join(link: link.text, nickname: "rosa")) { _ in }
+                try await until { try await camila.knows(rosa) }
+                let all = Neighbourhood(camila: camila, rosa: rosa, link: link)
+                try await body(all)
+                if isWhole { try await all.expectWhole() }
+            }
+        }
+        withExtendedLifetime((one, other)) {}
+    }
+
+    /// What one writes the other gets, both ways; nobody honest looks guilty; disks hold what they should.
+    func expectWhole(sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        for (author, reader) in [(camila, rosa), (rosa, camila)] {
+            let text = "still here \(UInt64.random(in: .min ... .max))"
+            try await author.perform(.send(channel: "general", text: text)) { _ in }
+            try await until { try await reader.texts().contains(text) }
+        }
+        for node in [camila, rosa] {
+            let honest = [try await camila.device, try await rosa.device]
+            let frozen = try await node.replica { port in port.journal.feeds.filter(\.isFrozen).map(\.device) }
+            #expect(Set(frozen).isDisjoint(with: honest.compactMap(\.self)), sourceLocation: sourceLocation)
+            try await node.perform(.verify) { reply in
+                guard case .verified(let summary) = reply else { return }
+                #expect(summary.problems.isEmpty, sourceLocation: sourceLocation)
+            }
+        }
+        try await until {
+            let states = try await [camila.governance, rosa.governance]
+            return states[0] == states[1]
+        }
+    }
+}
+
+extension CommunityNode {
+    func replica<Value: Sendable>(
+        _ body: @escaping @Sendable (borrowing JournalPort) -> Value
+    ) async throws -> Value {
+        try #require(try await node.readReplica(body))
+    }
+
+    var device: DeviceID? { get async throws { try await replica { $0.journal.ownDevice } } }
+
+    /// A digest of who belongs here and what was decided.
+    var governance: Bytes32 { get async throws { try await replica { $0.community.state.digest } } }
+
+    func count(_ name: String, _ group: JournalCount.Group = .journal) async throws -> UInt64 {
+        let counts = try await counts()
+        return try #require(counts.first { $0.group == group && $0.name == name }?.count, "no count \(name)")
+    }
+
+    func invite() async throws -> InviteLink {
+        let (stream, continuation) = AsyncStream<String>.makeStream()
+        try await perform(.invite(uses: 500, days: 1, note: "")) { reply in
+            if case .invited(let link) = reply { continuation.yield(link) }
+        }
+        continuation.finish()
+        for await text in stream { return try InviteLink(text: text) }
+        throw Mishap("no invite")
+    }
+
+    func texts(_ channel: String = "general") async throws -> [String] {
+        let (stream, continuation) = AsyncStream<String>.makeStream()
+        try await perform(.read(channel: channel, count: 1_000, follow: false)) { reply in
+            if case .message(let message) = reply { continuation.yield(message.text) }
+        }
+        continuation.finish()
+        return await stream.reduce(into: []) { $0.append($1) }
+    }
+
+    func knows(_ other: CommunityNode) async throws -> Bool {
+        guard let device = try await other.device else { return false }
+        return try await holds(device)
+    }
+
+    /// Whether the device is one of the community, for this node.
+    func holds(_ device: DeviceID) async throws -> Bool {
+        try await replica { $0.community.roster.devices[device] != nil }
+    }
+
+    func head(of device: DeviceID) async throws -> FeedPoint? {
+        try await replica { $0.journal.feed(device)?.head }
+    }
+
+    func isFrozen(_ device: DeviceID) async throws -> Bool {
+        try await replica { $0.journal.feed(device)?.isFrozen ?? false }
+    }
+
+    /// An entry as this node has it on disk.
+    func entry(_ device: DeviceID, _ sequence: EntrySequence) async throws -> Entry {
+        try #require(try await entries(of: device).first { $0.header.sequence == sequence })
+    }
+}
