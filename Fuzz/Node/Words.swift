@@ -19,7 +19,9 @@ extension World {
         let pen = peers[place].pen
         switch source.byte() % 8 {
         case 0: return source.pick(founded.entries + [founded.join, founded.newcomerJoin])
-        case 1: return pen.next(draft, after: FeedPoint(sequence: EntrySequence(UInt64(source.byte() & 7) + 1), id: pen.head.id))
+        case 1:
+            return pen.next(
+                draft, after: FeedPoint(sequence: EntrySequence(UInt64(source.byte() & 7) + 1), id: pen.head.id))
         case 2: return pen.next(draft, as: founded.founder.device)
         case 3: return pen.next(draft, after: founded.entries.last?.point, as: founded.founder.device)
         case 4: return pen.next(draft)
@@ -46,13 +48,17 @@ extension World {
         case 0: return head
         case 1: return FeedPoint(sequence: EntrySequence(UInt64(source.byte()) + 1), id: head.id)
         case 2: return founded.entries.last?.point ?? head
-        default: return FeedPoint(sequence: head.sequence.next, id: EntryID(Bytes32(words: (1, 1, 1, UInt64(source.byte())))))
+        default:
+            return FeedPoint(
+                sequence: head.sequence.next, id: EntryID(Bytes32(words: (1, 1, 1, UInt64(source.byte())))))
         }
     }
 
     private func feed(_ place: Int, _ source: inout ByteSource) -> SyncFeed {
         let device = source.byte() & 3 == 0 ? self.device(&source) : peers[place].pen.key.device
-        if source.byte() & 15 == 0 { return SyncFeed(device: device, state: .frozen(at: EntrySequence(UInt64(source.byte() & 7) + 1))) }
+        if source.byte() & 15 == 0 {
+            return SyncFeed(device: device, state: .frozen(at: EntrySequence(UInt64(source.byte() & 7) + 1)))
+        }
         let point = point(place, &source)
         return SyncFeed(device: device, state: .held(low: .first, head: point))
     }
@@ -93,7 +99,8 @@ extension World {
             return .entries([range], bytesMax: Int(source.word32()), withBodies: source.bool())
         case 5: return .governance(after: source.word64(), countMax: Int(source.byte()), bytesMax: Int(source.word16()))
         case 6: return .named([founded.link.invite], bytesMax: Int(source.word16()))
-        default: return .receipts([SyncReceipt(device: device(&source), head: EntrySequence(UInt64(source.byte()) + 1))])
+        default:
+            return .receipts([SyncReceipt(device: device(&source), head: EntrySequence(UInt64(source.byte()) + 1))])
         }
     }
 
@@ -102,7 +109,8 @@ extension World {
         switch request {
         case .hello: return .accepted
         case .roots(let theirs):
-            return source.bool() ? .roots(theirs, SyncParts(stamp: theirs.stamp)) : .roots(roots(&source), parts(place, &source))
+            return source.bool()
+                ? .roots(theirs, SyncParts(stamp: theirs.stamp)) : .roots(roots(&source), parts(place, &source))
         case .parts: return .parts(parts(place, &source))
         case .feeds(let devices):
             return .feeds(devices.map { SyncFeed(device: $0, state: .held(low: .first, head: point(place, &source))) })
@@ -111,8 +119,10 @@ extension World {
         case .governance(let after, _, _):
             let entries = source.bool() ? [founded.newcomerJoin] : founded.entries + [entry(place, &source)]
             return .governance(entries, next: after &+ UInt64(source.byte()), isEnd: source.bool())
-        case .named(let ids):
-            let known = (founded.entries + [founded.join, founded.newcomerJoin] + written.values).filter { ids.contains($0.id) }
+        case .named(let ids, _):
+            let known = (founded.entries + [founded.join, founded.newcomerJoin] + written.values).filter {
+                ids.contains($0.id)
+            }
             return .named(known.sorted { $0.id < $1.id })
         case .proofs, .receipts:
             let proof = proof(place, &source)

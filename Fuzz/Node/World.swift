@@ -19,7 +19,7 @@ struct World {
         var pen: Pen
         let join: Entry?
         var connection: ConnectionID?
-        var nextStream: UInt32 = 0
+        var nextStream: UInt64 = 0
         /// Opened by it.
         var inbound: [(stream: StreamID, name: ProtocolID)] = []
         /// Opened by us, with the questions that wait.
@@ -48,9 +48,8 @@ struct World {
     private var pending: [RequestID: JournalBatch] = [:]
 
     init(_ source: inout ByteSource) {
-        var peersConfiguration = PeersConfiguration(identity: Self.own)
-        peersConfiguration.limits = .lab
-        var configuration = NodeCoreConfiguration(peers: peersConfiguration)
+        var configuration = NodeCoreConfiguration(
+            peers: PeersConfiguration(identity: Self.own, limits: .lab, agent: "fuzz"))
         var gossip = GossipConfiguration(author: Self.own.peerID.bytes)
         gossip.families = [JournalPort.topicFamily]
         configuration.gossip = gossip

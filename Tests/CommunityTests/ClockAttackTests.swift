@@ -17,16 +17,28 @@ extension CommunityAttackTests {
     struct ClocksAndCopies {
         private static let tenYears: UInt64 = 10 * 366 * 86_400_000
 
-        @Test("attack_56 A node whose clock is ten years off is understood, and with a right clock again goes on", arguments: [true, false])
+        @Test(
+            "attack_56 A node whose clock is ten years off is understood, and with a right clock again goes on",
+            arguments: [true, false])
         func ownClock(isAhead: Bool) async throws {
             let folder = try Folder()
             let now = Pen.now()
             let wrong = isAhead ? now + Self.tenYears : now - Self.tenYears
-            try await Neighbourhood.run(at: folder.path, configure: { $0.wallClock = { wrong } }) { all in
+            try await Neighbourhood.run { [folder] all in
+                try await withCommunityNode(folder.path) { jun in
+                    try await jun.perform(.join(link: all.link.text, nickname: "jun")) { _ in }
+                }
                 try await all.rosa.perform(.send(channel: "general", text: "first")) { _ in }
                 try await until { try await all.camila.texts() == ["first"] }
-                try await all.camila.perform(.send(channel: "general", text: "second")) { _ in }
-                try await until { try await all.rosa.texts().count == 2 }
+                let addresses = try await all.rosa.node.listenAddresses
+                try await withCommunityNode(folder.path, configure: { $0.wallClock = { wrong } }) { jun in
+                    try await jun.node.dial(at: addresses)
+                    try await until(syncing: jun) { try await jun.texts() == ["first"] }
+                    try await jun.perform(.send(channel: "general", text: "second")) { _ in }
+                    for node in [all.rosa, all.camila] {
+                        try await until(syncing: node) { try await node.texts().count == 2 }
+                    }
+                }
                 // Shown where it arrived when it claims the future, and where it says when it claims the past.
                 #expect(try await all.rosa.texts() == (isAhead ? ["first", "second"] : ["second", "first"]))
                 // Nobody's clock follows.
@@ -35,14 +47,16 @@ extension CommunityAttackTests {
                 let third = try #require(try await all.rosa.entries(of: rosa).last)
                 #expect(third.header.time.milliseconds < now + 3_600_000)
                 if isAhead { #expect(try await all.rosa.count("clockLimited") > 0) }
-            }
-            // The clock is put right.
-            try await withCommunityNode(folder.path) { camila in
-                try await camila.perform(.send(channel: "general", text: "right again")) { _ in }
-                let device = try #require(try await camila.device)
-                let last = try #require(try await camila.entries(of: device).last)
-                #expect(last.header.time.milliseconds < Pen.now() + 3_600_000)
-                #expect(last.header.time.milliseconds + 3_600_000 > now)
+                // The clock is put right.
+                try await withCommunityNode(folder.path) { jun in
+                    try await jun.perform(.send(channel: "general", text: "right again")) { _ in }
+                    let device = try #require(try await jun.device)
+                    let last = try #require(try await jun.entries(of: device).last)
+                    #expect(last.header.time.milliseconds < Pen.now() + 3_600_000)
+                    #expect(last.header.time.milliseconds + 3_600_000 > now)
+                    try await jun.node.dial(at: addresses)
+                    try await until(syncing: all.rosa) { try await all.rosa.texts().contains("right again") }
+                }
             }
         }
 
@@ -59,7 +73,9 @@ extension CommunityAttackTests {
                         pen.post("from the past again", milliseconds: now - Self.tenYears)
                     }
                     try await intruder.claim(intruder.pen.device, head: intruder.pen.point)
-                    for node in [all.camila, all.rosa] { try await until { try await node.texts().count == 4 } }
+                    for node in [all.camila, all.rosa] {
+                        try await until(syncing: node) { try await node.texts().count == 4 }
+                    }
                     #expect(try await all.camila.texts().last == "from the end of time")
                     #expect(try await all.camila.count("clockLimited") > 0)
                     // An honest entry that comes later stands later.
@@ -117,7 +133,9 @@ extension CommunityAttackTests {
                     try await camila.perform(.send(channel: "general", text: "today")) { _ in }
                     try await until { try await rosa.texts() == ["today"] }
                 }
-                for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: folder.journal + suffix) }
+                for suffix in ["", "-wal", "-shm"] {
+                    try? FileManager.default.removeItem(atPath: folder.journal + suffix)
+                }
                 try FileManager.default.copyItem(atPath: kept.journal, toPath: folder.journal)
                 try await withCommunityNode(folder.path) { camila in
                     try await camila.node.dial(at: try await rosa.node.listenAddresses)
@@ -127,7 +145,7 @@ extension CommunityAttackTests {
                     }
                     #expect(refusal?.code == .notAllowed && refusal?.message.contains("tutti device recover") == true)
                     // Its old feed is taken like anybody's.
-                    try await until { try await camila.texts() == ["today"] }
+                    try await until(syncing: camila) { try await camila.texts() == ["today"] }
                 }
                 // Nor after a restart.
                 try await withCommunityNode(folder.path) { camila in
@@ -153,10 +171,12 @@ extension CommunityAttackTests {
                     try await camila.perform(.send(channel: "general", text: "one of me")) { _ in }
                     try await until { try await rosa.texts() == ["one of me"] }
                 }
-                // A machine's disk is copied, and nothing on it tells the two apart but where its key's file lies.
+                // A machine's disk is copied: what tells a copy of a folder, where the key's file lies, doesn't help there.
                 try FileManager.default.removeItem(atPath: twin.path)
                 try FileManager.default.copyItem(atPath: folder.path, toPath: twin.path)
-                for name in ["control", "lock"] { try? FileManager.default.removeItem(atPath: twin.path + "/" + name) }
+                for name in ["control", "lock", "keys/node.key"] {
+                    try? FileManager.default.removeItem(atPath: twin.path + "/" + name)
+                }
                 let key = try FileManager.default.attributesOfItem(atPath: twin.path + "/keys/device.key")
                 let place = "\(key[.systemNumber] ?? 0):\(key[.systemFileNumber] ?? 0)"
                 let journal = try SQLiteJournal(path: twin.journal)
@@ -172,11 +192,11 @@ extension CommunityAttackTests {
                         try await original.perform(.send(channel: "general", text: "I am the one")) { _ in }
                         try await twin.perform(.send(channel: "general", text: "no, I am")) { _ in }
                         try await original.node.dial(at: addresses)
-                        try await until { try await rosa.texts().count == 2 }
+                        try await until(syncing: rosa) { try await rosa.texts().count == 2 }
                         try await twin.node.dial(at: addresses)
-                        try await until { try await rosa.isFrozen(device) }
-                        try await until { try await twin.isFrozen(device) }
-                        try await until { try await original.isFrozen(device) }
+                        for node in [rosa, twin, original] {
+                            try await until(syncing: rosa, twin, original) { try await node.isFrozen(device) }
+                        }
                         for node in [original, twin] {
                             let refusal = await communityError {
                                 try await node.perform(.send(channel: "general", text: "still me")) { _ in }
@@ -186,7 +206,7 @@ extension CommunityAttackTests {
                     }
                     return device
                 }
-                #expect(try await rosa.count("proofsTaken") == 1)
+                #expect(try await rosa.count("proofsTaken") >= 1)
                 #expect(try await rosa.texts().contains("one of me"))
                 #expect(try await rosa.head(of: device) != nil)
             }

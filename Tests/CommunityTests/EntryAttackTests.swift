@@ -58,7 +58,8 @@ extension CommunityAttackTests {
                     try await until { try await all.rosa.count("badSignature") == 1 }
                     #expect(try await all.rosa.holds(rosa))
                 }
-                #expect(try await all.camila.head(of: rosa) == point)
+                let (own, seen) = try await (all.rosa.head(of: rosa), all.camila.head(of: rosa))
+                #expect(own == seen)
             }
         }
 
@@ -112,12 +113,10 @@ extension CommunityAttackTests {
                     var whole = ByteBuffer()
                     intruder.pen.next(intruder.pen.chat("cut")).encode(into: &whole)
                     var count: UInt64 = 0
-                    for end in [0, 1, 100, 186, 249, 250, 281, whole.readableBytes - 1] {
+                    for end in [1, 186, 250, 281] {
                         try await intruder.gossip(try #require(whole.getSlice(at: 0, length: end)))
                         count += 1
                         try await until { try await all.camila.count("malformed") >= count }
-                        // A few of these, and gossip hears the peer no more.
-                        if count == 3 { break }
                     }
                 }
                 // Answers: a message that ends too early, and a stream that does.
@@ -129,7 +128,8 @@ extension CommunityAttackTests {
                         return .last(bytes.getSlice(at: 0, length: bytes.readableBytes - 1) ?? bytes)
                     },
                 ]
-                for (number, cut) in cuts.enumerated() {
+                for cut in cuts {
+                    let before = try await all.camila.count("malformed", .violations)
                     try await Intruder.run(at: all.camila, all.link) { intruder in
                         let post = intruder.write { $0.post("never whole") }
                         intruder.setReplies { request, answer in
@@ -139,19 +139,20 @@ extension CommunityAttackTests {
                             return cut(bytes)
                         }
                         try await intruder.claim(intruder.pen.device, head: post.point)
-                        try await until { try await all.camila.count("malformed", .violations) == UInt64(number) + 1 }
+                        try await until { try await all.camila.count("malformed", .violations) > before }
                     }
                 }
                 // Questions.
+                let before = try await all.camila.count("malformed", .violations)
                 try await Intruder.run(at: all.camila, all.link) { intruder in
                     var message = ByteBuffer()
                     SyncWire.encode(.hello(try intruder.hello), into: &message)
                     try await intruder.say(ByteBuffer(bytes: [200, 1] + [UInt8](repeating: 1, count: 20)))
-                    try await until { try await all.camila.count("malformed", .violations) == 3 }
+                    try await until { try await all.camila.count("malformed", .violations) > before }
                     var short = ByteBuffer()
                     short.writeDelimited(try #require(message.getSlice(at: 0, length: message.readableBytes - 1)))
                     try await intruder.say(short)
-                    try await until { try await all.camila.count("malformed", .violations) == 4 }
+                    try await until { try await all.camila.count("malformed", .violations) > before + 1 }
                 }
                 #expect(try await all.camila.texts().isEmpty)
             }
@@ -221,7 +222,7 @@ extension CommunityAttackTests {
                     let first = intruder.write { $0.post("to both") }
                     try await intruder.claim(intruder.pen.device, head: first.point)
                     let device = intruder.pen.device
-                    try await until { try await all.rosa.head(of: device) == first.point }
+                    try await until(syncing: all.rosa) { try await all.rosa.head(of: device) == first.point }
                     let other = intruder.pen.next(intruder.pen.chat("to Rosa"))
                     let one = intruder.write { $0.post("to Camila") }
                     try await Intruder.run(at: all.rosa, all.link, pen: intruder.pen) { second in
@@ -230,7 +231,7 @@ extension CommunityAttackTests {
                         try await intruder.gossip(one)
                         try await told
                         try await until { try await all.camila.isFrozen(device) }
-                        try await until { try await all.rosa.isFrozen(device) }
+                        try await until(syncing: all.rosa) { try await all.rosa.isFrozen(device) }
                     }
                     let proofs = try await [all.camila, all.rosa].asyncMap { node in
                         try await node.replica { $0.journal.proof(against: device) }
@@ -281,7 +282,7 @@ extension CommunityAttackTests {
 
         @Test("attack_47 Over its quota a member is put off and nobody is blamed; others' entries go on")
         func overQuota() async throws {
-            try await Neighbourhood.run { all in
+            try await Neighbourhood.run(isWhole: false) { all in
                 let quota = 8 << 20
                 try await Intruder.run(at: all.camila, all.link) { intruder in
                     let device = intruder.pen.device
@@ -307,7 +308,7 @@ extension CommunityAttackTests {
                 #expect(own?.code == .notAllowed && own?.message.contains("quota") == true)
                 // A full quota doesn't keep governance away.
                 try await all.rosa.perform(.propose(title: "More room", text: "", action: .resolution)) { _ in }
-            } 
+            }
         }
 
         @Test("attack_48 Another community's hello and entries are refused by name")
@@ -347,7 +348,9 @@ extension CommunityAttackTests {
                     try await intruder.claim(intruder.pen.device, head: intruder.pen.point)
                     let point = intruder.pen.point
                     try await until { try await all.camila.head(of: intruder.pen.device) == point }
-                    try await until { try await all.rosa.head(of: intruder.pen.device) == point }
+                    try await until(syncing: all.rosa) {
+                        try await all.rosa.head(of: intruder.pen.device) == point
+                    }
                     // A question that a later version may have.
                     try await intruder.say(ByteBuffer(bytes: [2, 200, 1]))
                     try await until { try await all.camila.count("malformed", .violations) == 1 }
@@ -379,7 +382,9 @@ extension CommunityAttackTests {
                     try await intruder.gossip(last)
                     try await until { try await all.camila.count("gap") >= 1 }
                     // Asked for its feed, it has nothing to give: its turn is over.
-                    try await until { try await all.camila.count("holdOffs", .sync) >= 1 }
+                    try await until {
+                        intruder.asked.contains { if case .entries = $0 { true } else { false } }
+                    }
                     for _ in 0..<20 { try await intruder.claim(device, head: last.point) }
                     let ranges = intruder.asked.count { if case .entries = $0 { true } else { false } }
                     #expect(ranges <= 8)

@@ -79,6 +79,7 @@ final class Intruder: Sendable {
         try await withNode(node) { _ in
             try await node.dial(victim.node.peerID, at: addresses)
             // The victim has looked at who we are.
+            try await until { victim.node.peers.contains(node.peerID) }
             _ = try await victim.node.profile(of: node.peerID)
             if isMember {
                 try await intruder.introduce()
@@ -125,6 +126,22 @@ final class Intruder: Sendable {
         message.writeDelimited(bytes)
         try await stream.write(message)
         return try SyncWire.decodeAnswer(try await Self.message(of: stream))
+    }
+
+    /// The same question so many times at once. Returns how many were answered with this refusal.
+    func flood(_ request: SyncRequest, count: Int, refused refusal: SyncRefusal) async throws -> Int {
+        var (bytes, all) = (ByteBuffer(), ByteBuffer())
+        SyncWire.encode(request, into: &bytes)
+        for _ in 0..<count { all.writeDelimited(bytes) }
+        let stream = try await node.open(Self.sync, to: victim)
+        defer { stream.reset() }
+        try await stream.write(all)
+        var refused = 0
+        for _ in 0..<count {
+            let answer = try SyncWire.decodeAnswer(try await Self.message(of: stream))
+            if answer == .refused(refusal) { refused += 1 }
+        }
+        return refused
     }
 
     /// Raw bytes as a question, then the end of the stream. Returns when the victim has ended its side or answered.
@@ -185,13 +202,19 @@ final class Intruder: Sendable {
         case .roots(let theirs): return .roots(theirs, SyncParts(stamp: theirs.stamp))
         case .parts(let parts): return .parts(SyncParts(stamp: parts.stamp))
         case .feeds: return .feeds([])
-        case .entries(let ranges, _, _):
+        case .entries(let ranges, let bytesMax, _):
+            var bytes = 0
             return .entries(
                 ranges.map { range in
                     let page = entries.filter {
                         $0.header.device == range.device && range.sequences.contains($0.header.sequence)
                     }
-                    return Array((range.isNewestFirst ? page.reversed() : page).prefix(range.countMax))
+                    let wanted = (range.isNewestFirst ? page.reversed() : page).prefix(range.countMax)
+                    return Array(
+                        wanted.prefix { entry in
+                            bytes += entry.encodedBytesCount
+                            return bytes + Entry.bytesMax <= bytesMax
+                        })
                 })
         case .governance(let after, _, _): return .governance([], next: after, isEnd: true)
         case .named(let ids, _): return .named(entries.filter { ids.contains($0.id) })

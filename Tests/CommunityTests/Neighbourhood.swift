@@ -33,6 +33,14 @@ func until(_ holds: () async throws -> Bool) async throws {
     while try await !holds() { try await Task.sleep(for: .milliseconds(3)) }
 }
 
+/// The same, while the nodes are told to reconcile again and again.
+func until(syncing nodes: CommunityNode..., holds: () async throws -> Bool) async throws {
+    while try await !holds() {
+        for node in nodes { try await node.node.replicaCommands()(.syncNow) }
+        try await Task.sleep(for: .milliseconds(100))
+    }
+}
+
 /// A whole node on loopback, with its disk, for as long as `body` takes.
 func withCommunityNode<Value: Sendable>(
     _ folder: String, configure: (inout CommunityNodeConfiguration) -> Void = { _ in },
@@ -91,6 +99,11 @@ struct Neighbourhood: Sendable {
             try await withCommunityNode(other.path) { rosa in
                 try await rosa.perform(.join(link: link.text, nickname: "rosa")) { _ in }
                 try await until { try await camila.knows(rosa) }
+                let device = try #require(try await rosa.device)
+                try await until(syncing: camila) {
+                    let (own, seen) = try await (rosa.head(of: device), camila.head(of: device))
+                    return own == seen && own?.sequence == EntrySequence(2)
+                }
                 let all = Neighbourhood(camila: camila, rosa: rosa, link: link)
                 try await body(all)
                 if isWhole { try await all.expectWhole() }
@@ -104,7 +117,7 @@ struct Neighbourhood: Sendable {
         for (author, reader) in [(camila, rosa), (rosa, camila)] {
             let text = "still here \(UInt64.random(in: .min ... .max))"
             try await author.perform(.send(channel: "general", text: text)) { _ in }
-            try await until { try await reader.texts().contains(text) }
+            try await until(syncing: reader) { try await reader.texts().contains(text) }
         }
         for node in [camila, rosa] {
             let honest = [try await camila.device, try await rosa.device]
@@ -115,7 +128,7 @@ struct Neighbourhood: Sendable {
                 #expect(summary.problems.isEmpty, sourceLocation: sourceLocation)
             }
         }
-        try await until {
+        try await until(syncing: camila, rosa) {
             let states = try await [camila.governance, rosa.governance]
             return states[0] == states[1]
         }

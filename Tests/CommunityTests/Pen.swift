@@ -52,7 +52,8 @@ struct Pen: Sendable {
 
     func chat(_ text: String) -> EntryDraft {
         let place = ChatPlace.channel(ChannelBody.id(of: "general", in: community))
-        return EntryDraft(kind: .chat, body: ChatBody(place: place, act: .post(text))?.bytes ?? [], governance: governance)
+        return EntryDraft(
+            kind: .chat, body: ChatBody(place: place, act: .post(text))?.bytes ?? [], governance: governance)
     }
 
     static func now() -> UInt64 { UInt64(clamping: Int64(wallClock() * 1_000)) }

@@ -17,19 +17,18 @@ extension CommunityAttackTests {
         struct Lie: Sendable, CustomTestStringConvertible {
             let name: String
             let violation: SyncViolation?
-            let reply: @Sendable (SyncRequest, SyncAnswer, [Entry]) -> Intruder.Reply
+            let reply: @Sendable (SyncRequest, SyncAnswer, Pen) -> Intruder.Reply
             var testDescription: String { name }
         }
 
         static let lies: [Lie] = [
             Lie(name: "nodes that don't add up to their root", violation: .garbageTree) { request, answer, _ in
-                guard case .roots(let theirs) = request, let place = SyncPrefix.root.appending(3),
+                guard case .roots(let theirs) = request,
                     let children = TreeChildren(bitmap: 1, digests: [TreeDigest(high: 1, low: 2)])
                 else { return .answer(answer) }
                 var roots = theirs
                 (roots.stamp, roots.feeds, roots.feedCount) = (77, Bytes32(words: (1, 1, 1, 1)), 50)
                 var parts = SyncParts(stamp: 77)
-                _ = place
                 parts.feeds = [SyncPart(prefix: .root, content: .children(children))]
                 return .answer(.roots(roots, parts))
             },
@@ -50,17 +49,23 @@ extension CommunityAttackTests {
             Lie(name: "another answer than was asked for", violation: .wrongAnswer) { request, answer, _ in
                 if case .entries = request { .answer(.accepted) } else { .answer(answer) }
             },
-            Lie(name: "entries that nobody asked for", violation: .unasked) { request, answer, feed in
+            Lie(name: "entries that nobody asked for", violation: .unasked) { request, answer, pen in
                 guard case .entries(let ranges, _, _) = request else { return .answer(answer) }
-                return .answer(.entries(ranges.map { _ in feed.filter { $0.header.sequence == .first } }))
+                return .answer(.entries(ranges.map { _ in pen.entries.filter { $0.header.sequence == .first } }))
             },
-            Lie(name: "pages beyond the ranges", violation: .unasked) { request, answer, feed in
+            Lie(name: "pages beyond the ranges", violation: .unasked) { request, answer, pen in
                 guard case .entries(let ranges, _, _) = request else { return .answer(answer) }
-                return .answer(.entries(ranges.map { _ in [] } + [feed]))
+                return .answer(.entries(ranges.map { _ in [] } + [pen.entries]))
             },
-            Lie(name: "entries that don't follow each other", violation: .unlinked) { request, answer, _ in
+            Lie(name: "entries that don't follow each other", violation: .unlinked) { request, answer, pen in
                 guard case .entries = request, case .entries(let pages) = answer else { return .answer(answer) }
-                return .answer(.entries(pages.map { $0.count > 2 ? [$0[0], $0[2]] : $0 }))
+                return .answer(
+                    .entries(
+                        pages.map { page in
+                            guard let first = page.first else { return [] }
+                            let before = FeedPoint(sequence: first.header.sequence, id: pen.entries[0].id)
+                            return [first, pen.next(pen.chat("unlinked"), after: before)]
+                        }))
             },
             Lie(name: "fewer pages than ranges", violation: .noProgress) { request, answer, _ in
                 if case .entries = request { .answer(.entries([])) } else { .answer(answer) }
@@ -100,8 +105,8 @@ extension CommunityAttackTests {
             try await Neighbourhood.run { all in
                 try await Intruder.run(at: all.camila, all.link) { intruder in
                     intruder.write { pen in for number in 0..<8 { pen.post("kept back \(number)") } }
-                    let feed = intruder.pen.entries
-                    intruder.setReplies { request, answer in lie.reply(request, answer, feed) }
+                    let pen = intruder.pen
+                    intruder.setReplies { request, answer in lie.reply(request, answer, pen) }
                     // A reconciliation, and a claim.
                     try await all.camila.perform(.sync(seconds: 1)) { _ in }
                     try await intruder.claim(intruder.pen.device, head: intruder.pen.point)
@@ -109,7 +114,8 @@ extension CommunityAttackTests {
                         try await until { try await all.camila.count("\(violation)", .violations) >= 1 }
                         let count = intruder.asked.count
                         for _ in 0..<20 { try await intruder.claim(intruder.pen.device, head: intruder.pen.point) }
-                        #expect(intruder.asked.count == count)
+                        // What was under way then is all that comes.
+                        #expect(intruder.asked.count <= count + 2)
                     }
                     // Whatever it says, the other goes on being synchronised with.
                     try await all.expectWhole()
@@ -131,18 +137,9 @@ extension CommunityAttackTests {
                     try await intruder.claim(intruder.pen.device, head: point)
                     try await until { try await all.camila.head(of: intruder.pen.device) == point }
                     #expect(intruder.asked.count < 100)
-                    // Questions without end: few are read for, the others are told that we are busy.
-                    let range = SyncRange(
-                        device: intruder.pen.device, sequences: .first ... .max, isNewestFirst: false, countMax: 1_024)
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        for _ in 0..<400 {
-                            group.addTask {
-                                _ = try? await intruder.ask(
-                                    .entries(Array(repeating: range, count: 64), bytesMax: 1 << 20, withBodies: true))
-                            }
-                        }
-                        try await group.waitForAll()
-                    }
+                    // Questions without end: some are answered, the others are told that we are busy.
+                    let busy = try await intruder.flood(.feeds([intruder.pen.device]), count: 400, refused: .busy)
+                    #expect(busy > 100)
                     #expect(try await all.camila.count("busy", .refusals) > 0)
                 }
             }
@@ -160,7 +157,8 @@ extension CommunityAttackTests {
                         .roots(SyncRoots(stamp: 1, feeds: .zero, feedCount: 0, governance: .zero, governanceCount: 0)),
                         .parts(SyncParts(stamp: 1)), .feeds([rosa]),
                         .entries([range], bytesMax: 1 << 20, withBodies: true),
-                        .governance(after: 0, countMax: 100, bytesMax: 1 << 20), .named([all.link.invite], bytesMax: 1 << 20),
+                        .governance(after: 0, countMax: 100, bytesMax: 1 << 20),
+                        .named([all.link.invite], bytesMax: 1 << 20),
                         .proofs([rosa]),
                     ]
                     for question in questions {
@@ -245,11 +243,14 @@ extension CommunityAttackTests {
                     try await relay.gossip(proof)
                     try await until { try await all.camila.count("badSignature") == 1 }
                     // No two honest entries make a proof.
-                    for one in feed { for other in feed where one.id != other.id { #expect(FaultProof(one, other) == nil) } }
+                    for one in feed {
+                        for other in feed where one.id != other.id { #expect(FaultProof(one, other) == nil) }
+                    }
                 }
                 // By sync: a forged page, a broken link, a proof of a fork that isn't one.
                 try await Intruder.run(at: all.camila, all.link) { relay in
-                    let forged = relay.pen.next(relay.pen.chat("x"), as: rosa, after: FeedPoint(sequence: last.header.sequence, id: feed[0].id))
+                    let forged = relay.pen.next(
+                        relay.pen.chat("x"), as: rosa, after: FeedPoint(sequence: last.header.sequence, id: feed[0].id))
                     relay.setReplies { request, answer in
                         switch request {
                         case .entries: .answer(.entries([[forged]]))

@@ -122,6 +122,8 @@ package struct JournalPort: Sendable {
         case .introduce(let entry):
             join = entry
             isIntroduced = true
+            // Who founded the community has all there is: whoever it doesn't know is a stranger.
+            if entry?.header.kind == .founding, isAtHome { members.hasCaughtUp = true }
             meetAll(at: now, context)
         case .syncNow: sync.handle(.syncRequested, at: now)
         case .persisted(let id) where MailboxCore.owns(id): tellMailbox(.persisted(id), at: now)

@@ -62,6 +62,7 @@ public final class CommunityNode: Service, Sendable {
             changes.finish()
             // One file without a log is left; a reader that still holds it leaves the log, which does no harm.
             try? journal.close()
+            lock.release()
         }
         do {
             try await runParts()

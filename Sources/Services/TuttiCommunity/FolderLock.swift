@@ -25,6 +25,9 @@ package final class FolderLock: Sendable {
         self.descriptor = descriptor
     }
 
+    /// The folder is free again; the process may go on.
+    func release() { flock(descriptor, LOCK_UN) }
+
     deinit { close(descriptor) }
 
     /// Runs `body` while the folder is this process's.
