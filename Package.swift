@@ -128,6 +128,9 @@ var targets: [Target] = [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti", nio, nioPosix,
             logging, metrics, lifecycle,
         ]),
+    tests(
+        "TuttiCommunity",
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"]),
 ]
 
 // scripts/bench asks for these: the bound that the bulk figures are held against, and what pings both kinds of listener,

@@ -58,6 +58,7 @@ public final class CommunityNode: Service, Sendable {
             changes.finish()
             // One file without a log is left; a reader that still holds it leaves the log, which does no harm.
             try? journal.close()
+            lock.free()
         }
         try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {

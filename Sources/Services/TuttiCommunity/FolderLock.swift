@@ -26,4 +26,7 @@ package final class FolderLock: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// Before the end of the lock's life: another node may begin in the folder.
+    func free() { flock(descriptor, LOCK_UN) }
 }
