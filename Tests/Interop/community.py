@@ -7,13 +7,16 @@ usage: Tests/Interop/community.py TUTTI          TUTTI: the built command
 1. Camila founds a community; Rosa and Jun join by a link, typed as a user would. First screen within 10 s each.
 2. Jun's node stops. Camila writes. Rosa's node has it on disk (Camila sees "on 1 other disks").
 3. Camila's node is killed (SIGKILL). Jun's comes back and has everything, from Rosa's.
-4. On a fresh machine Camila's recovery code alone makes her Camila again: she writes, both read it.
+    So does a message to Jun alone, and one of Jun's to her, which Rosa's node holds and can't read.
+4. On a fresh machine Camila's recovery code alone makes her Camila again: she writes, both read it, and she reads what
+   was said to her alone before. At a terminal two talk and see that it was read.
 5. Her old folder turns up and starts: it is a device of hers still, beside the new one.
 Every node's journal then verifies, and all hold the same entries. A copy of a folder doesn't write its original's feed.
 """
-import json, os, shutil, signal, subprocess, sys, tempfile, time
+import json, os, pty, select, shutil, signal, subprocess, sys, tempfile, time
 
 LIMIT = 10.0
+PRIVATE = "nobody else is to read this"
 
 
 class Machine:
@@ -47,9 +50,23 @@ class Machine:
             raise AssertionError("%s: tutti %s: %s" % (self.name, " ".join(words), done.stderr.strip()))
         return done.stdout.splitlines()
 
+    def can(self, *words):
+        try:
+            self.ask(*words)
+            return True
+        except AssertionError:
+            return False
+
     def texts(self, channel="general"):
         lines = self.ask("chat", "read", channel, "--count", "1000", "--json")
         return [json.loads(line)["message"]["_0"]["text"] for line in lines]
+
+    def holds(self, text):
+        """Whether some file of the folder has these bytes, or an export of it."""
+        paths = [os.path.join(folder, name) for folder, _, names in os.walk(self.folder) for name in names]
+        export = self.folder + ".export"
+        self.ask("export", export)
+        return any(text.encode() in open(path, "rb").read() for path in paths + [export] if os.path.isfile(path))
 
     def entries(self):
         return sorted(json.loads(line)["entry"]["_0"]["id"] for line in self.ask("journal", "log", "--count", "100000", "--json"))
@@ -83,6 +100,58 @@ def wrong(words):
     return " ".join(words)
 
 
+def talk(one, place, other, back):
+    """One types at a terminal, the other reads it there; then it is told to be read."""
+    ours, theirs = Terminal(one, place), Terminal(other, back)
+    try:
+        ours.type("typed in a terminal")
+        theirs.expect("%s: typed in a terminal" % one.name)
+        ours.expect("read: typed in a terminal")
+        theirs.type("/nothing")
+        theirs.expect("there is no /nothing")
+        theirs.type("an answer")
+        ours.expect(": an answer")
+        theirs.type("/edit another answer")
+        ours.expect("another answer  (edited)")
+        theirs.type("/delete")
+        ours.expect("[taken back by its author]")
+        ours.type("/quit")
+        assert ours.process.wait(10) == 0
+    finally:
+        ours.close()
+        theirs.close()
+    print("     two talk at terminals: sent, read, edited, taken back")
+
+
+class Terminal:
+    """`tutti chat` at a pseudo-terminal."""
+
+    def __init__(self, machine, place):
+        self.fd, inner = pty.openpty()
+        self.process = subprocess.Popen([machine.tutti, "chat", place, "--data", machine.folder],
+                                        stdin=inner, stdout=inner, stderr=inner, start_new_session=True)
+        os.close(inner)
+        self.seen = ""
+        self.expect("/quit ends")
+
+    def type(self, line):
+        os.write(self.fd, (line + "\n").encode())
+
+    def expect(self, text):
+        end = time.monotonic() + LIMIT
+        while text not in self.seen:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                raise AssertionError("the terminal doesn't show %r: %r" % (text, self.seen[-400:]))
+            self.seen += os.read(self.fd, 65536).decode(errors="replace")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.fd)
+
+
 def play(tutti, root):
     camila, rosa, jun = (Machine(tutti, root, name) for name in ("camila", "rosa", "jun"))
     machines = [camila, rosa, jun]
@@ -102,7 +171,11 @@ def play(tutti, root):
         rosa.ask("chat", "send", "general", "a 1963 bass, anyone?")
         wait("the message at Jun's", lambda: "a 1963 bass, anyone?" in jun.texts())
 
+        # Sealed to Camila while she is there, read by her fresh machine later.
+        wait("Camila's mailbox key", lambda: jun.can("chat", "send", "@camila", PRIVATE + " from jun"))
+        wait("it at Camila's", lambda: PRIVATE + " from jun" in camila.texts("@jun"))
         jun.stop()
+        camila.ask("chat", "send", "@jun", PRIVATE + " from camila")
         for number in range(20):
             camila.ask("chat", "send", "general", "offer %d" % number)
         wait("the receipt", lambda: "on 1 other disks" in camila.ask("chat", "read")[-1])
@@ -113,6 +186,12 @@ def play(tutti, root):
         seconds = wait("Jun's journal", lambda: [text for text in jun.texts() if text.startswith("offer")]
                        == ["offer %d" % number for number in range(20)])
         print("     jun has all that camila wrote while he was off, from rosa's node, %.2f s after his start" % seconds)
+
+        wait("the message to Jun alone", lambda: PRIVATE + " from camila" in jun.texts("@camila"))
+        assert not rosa.texts("@camila") and not rosa.texts("@jun")
+        assert not rosa.holds(PRIVATE), "rosa's folder has what was said to jun alone"
+        assert jun.holds(PRIVATE)
+        print("     what camila sent to jun alone reached him from rosa's node, which can't read it")
 
         fresh = Machine(tutti, root, "fresh")
         machines.append(fresh)
@@ -129,6 +208,9 @@ def play(tutti, root):
         print("     camila goes on, on a fresh machine, %.2f s after she typed her code" % (time.monotonic() - began))
         for machine in (rosa, jun, fresh):
             wait("her message at %s's" % machine.name, lambda: "I am back" in machine.texts())
+        wait("her old mail", lambda: fresh.texts("@jun") == [PRIVATE + " from jun", PRIVATE + " from camila"])
+        print("     she reads what was said to her alone before, %.2f s after she typed her code" % (time.monotonic() - began))
+        talk(jun, "@camila", fresh, "@jun")
         names = {json.loads(line)["message"]["_0"]["nickname"] for line in rosa.ask("chat", "read", "--json")
                  if "I am back" in line}
         assert names == {"camila"}, names

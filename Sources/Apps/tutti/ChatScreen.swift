@@ -41,7 +41,9 @@ actor ChatScreen {
     }
 
     func talk() async throws {
-        if Console.isTerminal { Console.note("\(CommunityText.printable(place)): /quit ends, /help says what else there is") }
+        if Console.isTerminal {
+            Console.note("\(CommunityText.printable(place)): /quit ends, /help says what else there is")
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.print(.read(channel: self.place, count: 20, follow: true)) }
             group.addTask { try await self.keepMarking() }

@@ -207,6 +207,7 @@ package struct MailboxCore: Sendable {
         if !authorless.isEmpty, authorless.contains(where: { roster.devices[$0] != nil }) {
             authorless.removeAll()
             isResetDue = true
+            announcementsAfter = 0
         }
         guard isOpen else { return }
         begin(at: now)
@@ -219,9 +220,10 @@ package struct MailboxCore: Sendable {
         let own = closed.filter { roster.devices[$0]?.member == member }.sorted()
         let (code, fellows) = (recoveryKey, directory.devices(of: member))
         drive(at: now) { keys, source in
+            // First what the feed shows already, or it would be announced and passed once more.
+            keys.handle(.fellowsChanged(fellows), at: now, from: &source)
             for device in own { keys.handle(.fellowClosed(device), at: now, from: &source) }
             keys.handle(.recoveryKeyChanged(code), at: now, from: &source)
-            keys.handle(.fellowsChanged(fellows), at: now, from: &source)
         }
     }
 
@@ -274,7 +276,7 @@ package struct MailboxCore: Sendable {
 
     /// - Returns: whether it says something.
     private mutating func announced(_ entry: Entry) -> Bool {
-        guard let standing = roster.devices[entry.header.device], !standing.isVoid(entry.point),
+        guard let standing = standing(of: entry), !standing.isVoid(entry.point),
             let body = entry.content?.body, let announcement = try? MailboxAnnouncement(bytes: body)
         else { return false }
         directory.announced(announcement, by: entry.header.device, of: standing.member)
@@ -296,7 +298,8 @@ package struct MailboxCore: Sendable {
     private mutating func collect() {
         while let effect = keys.nextEffect() {
             switch effect {
-            case .keep: if !orders.contains(where: { if case .keep = $0 { true } else { false } }) { orders.append(.keep) }
+            case .keep:
+                if !orders.contains(where: { if case .keep = $0 { true } else { false } }) { orders.append(.keep) }
             case .announce(let announcement): if isActive { orders.append(.announce(announcement)) }
             case .pass(let pass, let recipients): if isActive { orders.append(.pass(pass, to: recipients)) }
             }
@@ -343,7 +346,9 @@ package struct MailboxCore: Sendable {
         return RequestID(MailboxLimits.requestBase | lastRequest)
     }
 
-    package static func owns(_ id: RequestID) -> Bool { id.value & MailboxLimits.requestMask == MailboxLimits.requestBase }
+    package static func owns(_ id: RequestID) -> Bool {
+        id.value & MailboxLimits.requestMask == MailboxLimits.requestBase
+    }
 
     private mutating func proceed(at now: HybridTime) {
         let wasLevel = isLevel
@@ -403,10 +408,12 @@ package struct MailboxCore: Sendable {
         case .loadingPage(id):
             work = .idle
             guard case .arrivals(let entries, let last) = answer else { return pause(at: now) }
-            guard entries.isEmpty else { return read(entries.filter { $0.entry.content != nil }, through: last, at: now) }
+            guard entries.isEmpty else {
+                return read(entries.filter { $0.entry.content != nil }, through: last, at: now)
+            }
             let end = scan
             scan = nil
-            if let end, end != readThrough, !isRescanDue { write([], through: end) }
+            if let end, end != readThrough, isSettled { write([], through: end) }
         case .loadingRows(id, let reading):
             // A disk that can't be read shows less, and says so when it is asked.
             guard case .messages(let existing) = answer else {
@@ -423,11 +430,9 @@ package struct MailboxCore: Sendable {
         var reading = Reading(through: through)
         for stored in entries {
             stats.looked += 1
-            guard let standing = roster.devices[stored.entry.header.device] else {
-                if authorless.count < MailboxLimits.authorlessMax { authorless.insert(stored.entry.header.device) }
-                continue
-            }
-            guard !standing.isVoid(stored.entry.point), let opening = open(stored.entry) else { continue }
+            guard let standing = standing(of: stored.entry), !standing.isVoid(stored.entry.point),
+                let opening = open(stored.entry)
+            else { continue }
             stats.opened += 1
             switch opening.content.kind {
             case .chat:
@@ -451,6 +456,14 @@ package struct MailboxCore: Sendable {
         effects.append(.load(.messageRows(needed), id))
     }
 
+    /// Nil: whose it is may be known later.
+    private mutating func standing(of entry: Entry) -> Roster.Device? {
+        let device = entry.header.device
+        if let standing = roster.devices[device] { return standing }
+        if authorless.count < MailboxLimits.authorlessMax { authorless.insert(device) }
+        return nil
+    }
+
     private mutating func open(_ entry: Entry) -> SealedOpening? {
         guard let body = (entry.content?.body).flatMap({ try? SealedBody(bytes: $0) }) else { return nil }
         return try? reader.open(body, at: SealedPlace(entry.header))
@@ -464,11 +477,14 @@ package struct MailboxCore: Sendable {
             pagesUnsaved += 1
         }
         // While all has to be read once more, nothing may say that it was.
-        let through = isResetDue || isRescanDue ? nil : reading.through
+        let through = isSettled ? reading.through : nil
         if !rows.isEmpty || (through != nil && pagesUnsaved >= MailboxLimits.pagesUnsavedMax) {
             write(rows, through: through)
         }
     }
+
+    /// What was read needn't be read again.
+    private var isSettled: Bool { !isResetDue && !isRescanDue && authorless.isEmpty }
 
     private mutating func write(_ rows: [JournalRow], through: UInt64?, isReset: Bool = false) {
         var batch = JournalBatch()
@@ -502,7 +518,9 @@ package struct MailboxCore: Sendable {
         pause(at: now)
     }
 
-    private static func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (56 - 8 * $0)) } }
+    private static func bytes(_ value: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: value >> (56 - 8 * $0)) }
+    }
 
     private static func number(_ bytes: [UInt8]) -> UInt64? {
         bytes.count == 8 ? bytes.reduce(0) { $0 << 8 | UInt64($1) } : nil

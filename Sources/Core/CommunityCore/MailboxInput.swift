@@ -1,6 +1,6 @@
+package import TuttiBase
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiIdentity
-package import TuttiBase
 package import TuttiJournal
 
 /// With what a device's mailbox begins.

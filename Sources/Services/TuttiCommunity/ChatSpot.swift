@@ -42,9 +42,12 @@ struct ChatSpot: Sendable {
                 return "@\(Names.text(member.id.bytes).prefix(12))\(sponsor)"
             }
             throw CommunityError(
-                .invalidInput, "\(named.count) members are called '\(typed)': name one by its id, \(list.joined(separator: "; "))")
+                .invalidInput,
+                "\(named.count) members are called '\(typed)': name one by its id, \(list.joined(separator: "; "))")
         }
-        if typed.utf8.count >= 4, let found = try? Names.match(typed, members.map(\.id), \.bytes, "member") { return found }
+        if typed.utf8.count >= 4, let found = try? Names.match(typed, members.map(\.id), \.bytes, "member") {
+            return found
+        }
         throw CommunityError(.notFound, "no member '\(typed)': `tutti community members` lists them")
     }
 }

@@ -12,6 +12,8 @@ extension CommunityNode {
     private static let lookBackMax = 1_000
     /// Messages that are new to a reader are counted up to here.
     private static let unreadMax = 100
+    /// Own messages that are looked at when others have told what they hold.
+    private static let sentMax = 20
     /// What is written and on disk is read within this, or says why not.
     private static let mailboxTimeout: Duration = .seconds(10)
 
@@ -49,8 +51,9 @@ extension CommunityNode {
             try await reply(.message(message))
         }
         guard follow else { return }
+        let device = try await read { $0.journal.ownDevice }
         for await change in changes {
-            for message in try await summaries(try await rows(of: change, in: spot), in: spot) {
+            for message in try await summaries(try await rows(of: change, in: spot, own: device), in: spot) {
                 try await reply(.message(message))
             }
         }
@@ -227,12 +230,18 @@ extension CommunityNode {
     }
 
     /// Messages of a place that a change made, or told something new of.
-    private func rows(of change: CommunityChange, in spot: ChatSpot) async throws -> [MessageRow] {
+    private func rows(of change: CommunityChange, in spot: ChatSpot, own device: DeviceID?) async throws -> [MessageRow]
+    {
         var ids: [EntryID] = []
         switch change {
         case .admitted(let entries): ids = entries.compactMap(Self.message)
         case .mailbox(.rows(let changed)): ids = changed
-        case .journal(.sent), .mailbox, .communityChanged, .journal, .sync: break
+        case .journal(.sent(let through)):
+            // Own messages of late, of which two other disks are now known.
+            return try await self.rows(spot, count: Self.sentMax).filter { row in
+                row.sequence <= through && row.device == device
+            }
+        case .mailbox, .communityChanged, .journal, .sync: break
         }
         guard !ids.isEmpty, case .messages(let rows) = await host.writer.answer(.messageRows(ids)) else { return [] }
         if spot.other != nil, rows.contains(where: { $0.channel == ChatReads.rows(of: spot.id) }) {
