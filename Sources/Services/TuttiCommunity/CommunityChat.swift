@@ -224,7 +224,7 @@ extension CommunityNode {
     private func rows(_ place: Bytes32, count: Int) async throws -> [MessageRow] {
         guard
             case .messages(let rows) = await host.writer.answer(
-                .messages(channel: place, before: HybridTime(.max), countMax: count))
+                .messages(channel: place, before: .end, countMax: count))
         else { throw CommunityError(.storage, "the messages can't be read: run `tutti repair`") }
         return rows
     }
