@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
-import Tutti
+package import Tutti
 package import TuttiBase
 import TuttiCommunityCore
 import TuttiIdentity
