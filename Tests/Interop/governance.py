@@ -10,7 +10,7 @@ closers; approval of each newcomer; another device, added and revoked; a member 
 In the end every replica has the same digest and shows the same. The picture of the invite's link is read by zbarimg, where it
 is installed.
 """
-import json, os, shutil, signal, subprocess, sys, tempfile
+import json, os, shutil, signal, subprocess, sys, tempfile, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from community import Machine, code, wait
@@ -260,7 +260,8 @@ def main():
         play(os.path.abspath(sys.argv[1]), root)
         print("ok   governance   invite, join, admit, grant, label, propose, vote, close, amend, revoke, remove, leave")
     except Exception as error:
-        print("FAIL governance   %s: %s" % (type(error).__name__, error))
+        line = next(frame.lineno for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == __file__)
+        print("FAIL governance   line %d: %s: %s" % (line, type(error).__name__, error))
         sys.exit(1)
     finally:
         shutil.rmtree(root, ignore_errors=True)
