@@ -266,7 +266,7 @@ func fuzzCore(_ source: inout ByteSource) {
             if source.bool() {
                 world.core.handle(.governanceChanged(added: batch.entries.map(\.id), removed: []), at: now)
             }
-            let outcome = source.pick([SyncOutcome.stored, .stored, .refused, .forged])
+            let outcome = source.pick([SyncOutcome.stored, .stored, .refused, .forged, .unavailable])
             world.core.handle(.settled(batch.id, outcome), at: now)
         case 6:
             guard let id = world.proofs.popLast() else { continue }

@@ -109,14 +109,14 @@ extension CommunityAttackTests {
         @Test("attack_42 What is cut off is malformed, wherever it ends")
         func truncated() async throws {
             try await Neighbourhood.run { all in
-                try await Intruder.run(at: all.camila, all.link) { intruder in
-                    var whole = ByteBuffer()
-                    intruder.pen.next(intruder.pen.chat("cut")).encode(into: &whole)
-                    var count: UInt64 = 0
-                    for end in [1, 186, 250, 281] {
+                // A few of these, and gossip hears a peer no more.
+                for end in [1, 186, 250, 281] {
+                    let before = try await all.camila.count("malformed")
+                    try await Intruder.run(at: all.camila, all.link) { intruder in
+                        var whole = ByteBuffer()
+                        intruder.pen.next(intruder.pen.chat("cut")).encode(into: &whole)
                         try await intruder.gossip(try #require(whole.getSlice(at: 0, length: end)))
-                        count += 1
-                        try await until { try await all.camila.count("malformed") >= count }
+                        try await until { try await all.camila.count("malformed") > before }
                     }
                 }
                 // Answers: a message that ends too early, and a stream that does.
@@ -322,7 +322,7 @@ extension CommunityAttackTests {
                     #expect(try await all.camila.count("unknownCommunity", .refusals) == 1)
                     try await intruder.gossip(intruder.pen.next(intruder.pen.chat("elsewhere"), in: other))
                     try await until { try await all.camila.count("wrongCommunity") == 1 }
-                    #expect(try await all.camila.head(of: intruder.pen.device)?.sequence == .first)
+                    #expect(try await all.camila.entries(of: intruder.pen.device).count == 1)
                 }
             }
         }
@@ -364,7 +364,6 @@ extension CommunityAttackTests {
             try await Neighbourhood.run { all in
                 try await Intruder.run(at: all.camila, all.link) { intruder in
                     let device = intruder.pen.device
-                    let before = try #require(try await all.camila.head(of: device))
                     intruder.write { pen in for number in 0..<5 { pen.post("kept back \(number)") } }
                     let last = intruder.write { $0.post("behind a hole") }
                     intruder.setReplies { request, answer in
@@ -388,7 +387,7 @@ extension CommunityAttackTests {
                     for _ in 0..<20 { try await intruder.claim(device, head: last.point) }
                     let ranges = intruder.asked.count { if case .entries = $0 { true } else { false } }
                     #expect(ranges <= 8)
-                    #expect(try await all.camila.head(of: device) == before)
+                    #expect(try await all.camila.entries(of: device).count == 1)
                     #expect(try await all.camila.texts().isEmpty)
                     // Nobody is blamed for it, and the whole is taken when it comes.
                     try await Intruder.run(at: all.camila, all.link, pen: intruder.pen) { again in

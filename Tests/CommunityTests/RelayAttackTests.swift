@@ -58,13 +58,19 @@ extension CommunityAttackTests {
                 return .answer(.entries(ranges.map { _ in [] } + [pen.entries]))
             },
             Lie(name: "entries that don't follow each other", violation: .unlinked) { request, answer, pen in
-                guard case .entries = request, case .entries(let pages) = answer else { return .answer(answer) }
+                guard case .entries(let ranges, _, _) = request else { return .answer(answer) }
                 return .answer(
                     .entries(
-                        pages.map { page in
-                            guard let first = page.first else { return [] }
-                            let before = FeedPoint(sequence: first.header.sequence, id: pen.entries[0].id)
-                            return [first, pen.next(pen.chat("unlinked"), after: before)]
+                        ranges.map { range in
+                            let bound = range.isNewestFirst ? range.sequences.upperBound : range.sequences.lowerBound
+                            guard let first = pen.entries.first(where: { $0.header.sequence == bound }) else {
+                                return []
+                            }
+                            // At the right place, and of no link with the one before.
+                            let place = range.isNewestFirst ? bound.previous.previous : bound
+                            let stranger = EntryID(Bytes32(words: (4, 4, 4, 4)))
+                            let point = FeedPoint(sequence: place, id: stranger)
+                            return [first, pen.next(pen.chat("unlinked"), after: point)]
                         }))
             },
             Lie(name: "fewer pages than ranges", violation: .noProgress) { request, answer, _ in
@@ -222,6 +228,33 @@ extension CommunityAttackTests {
                     _ = try await member.node.ping(all.camila.node.peerID)
                     #expect(try await all.camila.entryCount() == count)
                 }
+            }
+        }
+
+        @Test("attack_53 A founder who is alone lets no stranger in")
+        func founderAlone() async throws {
+            let folder = try Folder()
+            try await withCommunityNode(folder.path) { camila in
+                try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
+                try await Intruder.run(at: camila, try await camila.invite(), isMember: false) { stranger in
+                    #expect(try await stranger.ask(.hello(try stranger.hello)) == .refused(.notMember))
+                }
+            }
+        }
+
+        @Test("Counts are told by name, all of them")
+        func counts() async throws {
+            try await Neighbourhood.run { all in
+                let (stream, continuation) = AsyncStream<[CountSummary]>.makeStream()
+                try await all.camila.perform(.counts) { reply in
+                    if case .counts(let counts) = reply { continuation.yield(counts) }
+                }
+                continuation.finish()
+                let counts = await stream.reduce(into: []) { $0 += $1 }
+                #expect(Set(counts.map(\.group)) == ["journal", "sync", "violations", "refusals", "disk"])
+                #expect(Set(counts.map { "\($0.group) \($0.name)" }).count == counts.count)
+                #expect(counts.first { $0.group == "journal" && $0.name == "admitted" }?.count ?? 0 > 0)
+                #expect(counts.first { $0.group == "disk" && $0.name == "failed" }?.count == 0)
             }
         }
 

@@ -251,6 +251,22 @@ struct SyncLiarTests {
         #expect(world.nodes[1].core.stats.stalls >= 1)
     }
 
+    @Test("What our own disk refuses holds nothing off: seldom asked for meanwhile, and soon here when there is room")
+    func fullDisk() throws {
+        var world = SyncWorld(2)
+        world.nodes[0].write(syncChain(syncDevice(0), count: 40, governanceEvery: 4))
+        world.nodes[1].isDiskFull = true
+        world.connect(0, 1)
+        try world.run(for: .seconds(600))
+        let received = world.nodes[1].core.stats.entriesReceived
+        #expect(received > 0 && received < 40 * 60)
+        #expect(world.nodes[1].core.stats.holdOffs == 0 && world.nodes[1].core.stats.violations.isEmpty)
+        world.nodes[1].isDiskFull = false
+        try world.run(for: .seconds(31))
+        #expect(world.contents(0) == world.contents(1))
+        #expect(world.nodes[1].core.bytesUnderWay == 0 && world.nodes[1].core.claimCount == 0)
+    }
+
     @Test("A liar that comes back at once is still left alone, longer each time")
     func reconnecting() throws {
         var world = SyncWorld(2)

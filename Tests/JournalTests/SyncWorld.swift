@@ -67,6 +67,7 @@ struct SyncTestNode {
     var refuses: Set<PeerID> = []
     /// Those that may ask for less than all.
     var restricted: Set<PeerID> = []
+    var isDiskFull = false
     var events: [SyncEvent] = []
     var receipts: [SyncReceipt] = []
     var receivedCount = 0
@@ -140,6 +141,7 @@ struct SyncTestNode {
     }
 
     mutating func settle(_ batch: SyncBatch, at now: Instant) {
+        guard !isDiskFull else { return core.handle(.settled(batch.id, .unavailable), at: now) }
         let good = batch.entries.filter { $0.signature != falseSignature }
         let isAllTaken = take(good, isDoor: batch.door, at: now)
         let outcome: SyncOutcome = good.count < batch.entries.count ? .forged : isAllTaken ? .stored : .refused

@@ -66,6 +66,19 @@ import TuttiNodeCore
         #expect(topics.set(peer, isMember: true) == nil)
     }
 
+    @Test("A member whose stream of gossip was lost is one still, and one before its stream is there")
+    func fallenSilent() {
+        var topics = make()
+        #expect(topics.set(peer, isMember: true) == nil)
+        topics.fallenSilent(peer)
+        var rpc = everything
+        topics.admit(&rpc, from: peer)
+        #expect(rpc.messages.count == 2 && rpc.subscriptions.count == 2)
+        var kept: [PeerIndex] = []
+        topics.forEachPeer { kept.append($0) }
+        #expect(kept == [peer])
+    }
+
     @Test("A peer that went away is a stranger when it comes back")
     func forgotten() {
         var topics = make()
