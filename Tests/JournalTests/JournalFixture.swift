@@ -124,7 +124,8 @@ struct Disk {
                     && held.displayTime < before
             }
             return .ids(Array(found.prefix(countMax)))
-        case .governance, .arrivals, .ofKind, .messages, .messageRows, .search: return .failed(.failed("not in this test"))
+        case .governance, .arrivals, .ofKind, .messages, .messageRows, .search:
+            return .failed(.failed("not in this test"))
         }
     }
 
