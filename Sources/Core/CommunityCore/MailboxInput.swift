@@ -1,5 +1,5 @@
-package import TuttiBase
 // SPDX-License-Identifier: Apache-2.0
+package import TuttiBase
 package import TuttiIdentity
 package import TuttiJournal
 
