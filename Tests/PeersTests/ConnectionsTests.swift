@@ -276,7 +276,7 @@ struct AdmissionTests {
             return true
         }
         // 13 % alone is not too much; a thousand reconnects by quiet sources are fine too.
-        #expect((0..<200).allSatisfy { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") })
+        #expect((0..<100).allSatisfy { _ in cycle(&bench, "/ip4/5.5.5.5/tcp/1") })
         #expect((0..<10).allSatisfy { _ in cycle(&bench, "/ip4/6.6.6.6/tcp/1") })
         // Two connections of one address at 13 % each are.
         let a = bench.accept(from: "/ip4/7.7.7.7/tcp/1").id

@@ -21,12 +21,6 @@ package struct JournalPort: Sendable {
     package static let topicFamily = GossipTopicFamily(
         prefix: topicPrefix, settings: GossipTopicConfiguration(signing: .strictNoSign, judge: .journal))
 
-    /// Verdicts of one batch of gossip, until all are there.
-    private struct Judgement: Sendable {
-        var verdicts: [GossipVerdict]
-        var openCount: Int
-    }
-
     /// Who waits for the verdicts on entries that were given to JournalCore.
     private enum Waiter: Sendable {
         case gossip(RequestID, places: [Int])
@@ -46,23 +40,12 @@ package struct JournalPort: Sendable {
     private var asked = AnswerOrder()
     private var sent: [RequestID: SyncRequest] = [:]
     private var waiters: [RequestID: Waiter] = [:]
-    private var judgements: [RequestID: Judgement] = [:]
-    /// Which device each peer has shown to be, once it was accepted.
-    private var devices: [PeerID: DeviceID] = [:]
-    private var peers: [DeviceID: PeerID] = [:]
-    /// Peers to which our hello went.
-    private var ready: Set<PeerID> = []
-    /// Peers that were let in before we could know whether they belong, with what they showed.
-    private var provisional: [PeerID: SyncHello] = [:]
-    /// Nothing was missing once: who isn't in the roster is a stranger.
-    private var hasCaughtUp = false
+    private var judgements = GossipJudgements()
+    private var members = JournalPeers()
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
-    /// Members' keys under their recovery codes, by lookup tag.
-    private var memberKeys: [Bytes32: SealedMemberKey] = [:]
-    /// Governance entries on disk, by feed.
-    private var governance: [DeviceID: [FeedPoint]] = [:]
+    private var governance = GovernanceShelf()
 
     package init(_ start: JournalStart, own: PeerID, seed: UInt64, at now: Instant) {
         journal = JournalCore(
@@ -77,8 +60,8 @@ package struct JournalPort: Sendable {
         isIntroduced = start.opening.feeds.contains { $0.device == ownDevice }
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
-        for stored in start.governance { keep(stored.entry) }
-        hasCaughtUp = isAtHome
+        for stored in start.governance { governance.keep(stored.entry) }
+        members.hasCaughtUp = isAtHome
     }
 
     package var community: CommunityCore { fold.community }
@@ -92,9 +75,7 @@ package struct JournalPort: Sendable {
         journal.handle(.rosterChanged(community.roster), at: now)
         sync.handle(.feedsChanged(journal.feeds), at: now)
         sync.handle(.proofsChanged(journal.proofs), at: now)
-        let held = governance.keys.sorted().flatMap { device in
-            (governance[device] ?? []).filter { !isAmbiguous($0, of: device) }.map(\.id)
-        }
+        let held = governance.ids { !isAmbiguous($1, of: $0) }
         sync.handle(.governanceChanged(added: held, removed: []), at: now)
         meetAll(at: now, context)
     }
@@ -191,18 +172,16 @@ package struct JournalPort: Sendable {
     }
 
     private mutating func meet(_ peer: PeerID, _ profile: PeerProfile, at now: Instant, _ context: NodeContext) {
-        guard isIntroduced, profile.protocols.contains(Self.syncProtocol), !ready.contains(peer), let device,
+        guard isIntroduced, profile.protocols.contains(Self.syncProtocol), !members.isReady(peer), let device,
             let hello = SyncHello(
                 community: journal.community, own: context.peers.ownID, remote: peer, join: join, signedWith: device)
         else { return }
-        ready.insert(peer)
+        members.setReady(peer)
         sync.handle(.peerReady(peer, hello), at: now)
     }
 
     private mutating func disconnected(_ peer: PeerID, at now: Instant, _ context: inout NodeContext) {
-        if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
-        ready.remove(peer)
-        provisional[peer] = nil
+        members.forget(peer)
         sync.handle(.peerGone(peer), at: now)
         if let index = context.table.known(peer) { journal.handle(.peerDisconnected(index), at: now) }
     }
@@ -261,41 +240,25 @@ package struct JournalPort: Sendable {
             return
         }
         let source = JournalSource(peer: index, door: .gossip)
-        var judgement = Judgement(verdicts: batch.messages.map { _ in .ignore }, openCount: 0)
-        var entries: [Entry] = []
-        var entryPlaces: [Int] = []
-        var proofs: [(place: Int, proof: FaultProof)] = []
-        for (place, message) in batch.messages.enumerated() where message.topic == topic {
-            do throws(DecodeError) {
-                switch try JournalMessage(message.data) {
-                case .entry(let entry):
-                    entries.append(entry)
-                    entryPlaces.append(place)
-                case .proof(let proof): proofs.append((place, proof))
-                }
-            } catch {
-                judgement.verdicts[place] = .reject
-                journal.handle(.malformed(from: source), at: now)
-            }
+        let sorted = judgements.open(batch, on: topic)
+        for _ in 0..<sorted.malformedCount { journal.handle(.malformed(from: source), at: now) }
+        if !sorted.entries.isEmpty {
+            receive(sorted.entries, from: source, for: .gossip(batch.request, places: sorted.entryPlaces), at: now)
         }
-        judgement.openCount = (entries.isEmpty ? 0 : 1) + (proofs.isEmpty ? 0 : 1)
-        judgements[batch.request] = judgement
-        if !entries.isEmpty {
-            receive(entries, from: source, for: .gossip(batch.request, places: entryPlaces), at: now)
-        }
-        if !proofs.isEmpty {
+        if !sorted.proofs.isEmpty {
             let request = nextRequest()
-            waiters[request] = .gossip(batch.request, places: proofs.map(\.place))
-            journal.handle(.proofsReceived(request, proofs.map(\.proof), from: source), at: now)
+            waiters[request] = .gossip(batch.request, places: sorted.proofPlaces)
+            journal.handle(.proofsReceived(request, sorted.proofs, from: source), at: now)
         }
-        if judgement.openCount == 0 { conclude(batch.request, at: now, &context, &gossip) }
+        conclude(batch.request, at: now, &context, &gossip)
     }
 
+    /// Once all verdicts of a batch are there.
     private mutating func conclude(
         _ request: RequestID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard let judgement = judgements.removeValue(forKey: request) else { return }
-        gossip?.handle(.validated(request, judgement.verdicts), at: now, &context)
+        guard let verdicts = judgements.takeFinished(request) else { return }
+        gossip?.handle(.validated(request, verdicts), at: now, &context)
     }
 
     private mutating func publish(
@@ -347,7 +310,7 @@ package struct JournalPort: Sendable {
     private mutating func admitted(_ entries: [StoredEntry], at now: Instant) {
         var added: [EntryID] = []
         for entry in entries.map(\.entry) where entry.header.kind.isGovernance {
-            keep(entry)
+            governance.keep(entry)
             if !isAmbiguous(entry.point, of: entry.header.device) { added.append(entry.id) }
         }
         if !added.isEmpty {
@@ -357,16 +320,8 @@ package struct JournalPort: Sendable {
         results.append(.admitted(entries))
     }
 
-    private mutating func keep(_ entry: Entry) {
-        governance[entry.header.device, default: []].append(entry.point)
-        // The first one stays: a copy opens to the same key.
-        if let sealed = MemberKeyEntry.sealed(in: entry), memberKeys[sealed.lookupTag] == nil {
-            memberKeys[sealed.lookupTag] = sealed
-        }
-    }
-
     /// For whoever knows the tag, and so the code.
-    package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { memberKeys[tag] }
+    package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { governance.memberKey(tag) }
 
     /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
     private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {
@@ -380,11 +335,8 @@ package struct JournalPort: Sendable {
         guard let waiter = waiters.removeValue(forKey: request) else { return }
         switch waiter {
         case .gossip(let batch, let places):
-            for (place, verdict) in zip(places, verdicts) {
-                judgements[batch]?.verdicts[place] = GossipVerdict(verdict)
-            }
-            judgements[batch]?.openCount -= 1
-            if judgements[batch]?.openCount == 0 { conclude(batch, at: now, &context, &gossip) }
+            judgements.settle(batch, places, verdicts)
+            conclude(batch, at: now, &context, &gossip)
         case .sync(let batch):
             let outcome: SyncOutcome =
                 verdicts.contains(.reject) ? .forged : verdicts.contains(.ignore) ? .refused : .stored
@@ -398,8 +350,8 @@ package struct JournalPort: Sendable {
         var due: [PeerID: [SyncReceipt]] = [:]
         for receipt in receipts {
             var told = receipt.peers.compactMap { context.table.id(of: $0) }
-            if let author = peers[receipt.device], !told.contains(author) { told.append(author) }
-            for peer in told where devices[peer] != nil {
+            if let author = members.peer(of: receipt.device), !told.contains(author) { told.append(author) }
+            for peer in told where members.isAccepted(peer) {
                 due[peer, default: []].append(SyncReceipt(device: receipt.device, head: receipt.head))
             }
         }
@@ -452,7 +404,7 @@ package struct JournalPort: Sendable {
     }
 
     /// Members' nodes that showed which device they are, ordered.
-    package var connectedPeers: [PeerID] { devices.keys.sorted() }
+    package var connectedPeers: [PeerID] { members.accepted }
 
     // MARK: Who may take part
 
@@ -480,19 +432,13 @@ package struct JournalPort: Sendable {
     ) {
         // It may have gone while its join was looked at.
         guard context.peers.connection(to: peer) != nil else { return }
-        if let device = community.roster.devices[hello.device] {
-            guard device.cut == nil else { return sync.handle(.judged(peer, .excluded), at: now) }
-            guard device.open == .all else { return sync.handle(.judged(peer, .notMember), at: now) }
-        } else {
-            // A newcomer takes the community's governance from whom it finds; what it has itself is its own join.
-            guard !hasCaughtUp else {
-                if devices[peer] != nil { exclude(peer, at: now, &context, &gossip) }
-                return sync.handle(.judged(peer, .notMember), at: now)
+        if let refusal = members.refusal(of: hello, community.roster) {
+            if refusal == .notMember, members.isAccepted(peer), community.roster.devices[hello.device] == nil {
+                exclude(peer, at: now, &context, &gossip)
             }
-            provisional[peer] = hello
+            return sync.handle(.judged(peer, refusal), at: now)
         }
-        devices[peer] = hello.device
-        peers[hello.device] = peer
+        members.accept(peer, hello, community.roster)
         sync.handle(.judged(peer, nil), at: now)
         gossip?.setMember(peer, true, at: now, &context)
     }
@@ -500,14 +446,9 @@ package struct JournalPort: Sendable {
     private mutating func caughtUp(
         with peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard !hasCaughtUp, isAtHome else { return }
-        hasCaughtUp = true
-        let waiting = provisional
-        provisional.removeAll()
-        for peer in waiting.keys.sorted() {
-            guard let hello = waiting[peer] else { continue }
-            introduce(hello, of: peer, at: now, &context, &gossip)
-        }
+        guard !members.hasCaughtUp, isAtHome else { return }
+        members.hasCaughtUp = true
+        for (peer, hello) in members.takeProvisional() { introduce(hello, of: peer, at: now, &context, &gossip) }
     }
 
     /// Our own device is known here, with all that this rests on. Who holds less may have it from a newcomer.
@@ -519,7 +460,7 @@ package struct JournalPort: Sendable {
     private mutating func exclude(
         _ peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
+        members.exclude(peer)
         sync.handle(.peerExcluded(peer), at: now)
         gossip?.setMember(peer, false, at: now, &context)
     }
@@ -529,10 +470,7 @@ package struct JournalPort: Sendable {
     ) {
         if change.roster {
             journal.handle(.rosterChanged(community.roster), at: now)
-            for peer in devices.keys.sorted() {
-                guard let device = devices[peer], community.roster.devices[device]?.cut != nil else { continue }
-                exclude(peer, at: now, &context, &gossip)
-            }
+            for peer in members.cut(by: community.roster) { exclude(peer, at: now, &context, &gossip) }
         }
     }
 
@@ -540,7 +478,7 @@ package struct JournalPort: Sendable {
         _ proof: FaultProof, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
         sync.handle(.proofsChanged([proof]), at: now)
-        let removed = (governance[proof.device] ?? []).filter { isAmbiguous($0, of: proof.device) }.map(\.id)
+        let removed = governance.ids(of: proof.device) { isAmbiguous($0, of: proof.device) }
         sync.handle(.governanceChanged(added: [], removed: removed), at: now)
         apply(fold.setForks(journal.forks), at: now, &context, &gossip)
     }
@@ -557,16 +495,6 @@ package struct JournalPort: Sendable {
             } catch {
                 sync.handle(.answerMalformed(id), at: now)
             }
-        }
-    }
-}
-
-extension GossipVerdict {
-    init(_ verdict: EntryVerdict) {
-        switch verdict {
-        case .accept: self = .accept
-        case .reject: self = .reject
-        case .ignore: self = .ignore
         }
     }
 }
