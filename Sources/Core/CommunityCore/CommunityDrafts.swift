@@ -367,7 +367,7 @@ extension GovernanceFold {
     }
 
     fileprivate func soundCloses(of proposal: Int) -> [(id: EntryID, owner: Int, body: CloseBody)] {
-        (facts.closesOf[proposal] ?? []).filter { verdicts[$0]?.isSound ?? false }.sorted(by: graph.precedes)
+        (facts.closesOf[proposal] ?? []).filter(isSignature).sorted(by: graph.precedes)
             .compactMap { place in
                 guard case .close(let body) = graph.nodes[place].entry.body, let owner = facts.acts[place].owner else {
                     return nil
