@@ -79,18 +79,23 @@ struct GovernancePlots {
         openProposals.last.map { draft(.vote, .vote(VoteBody(proposal: $0.id, choice: choice))) }
     }
 
-    /// An end of what the plotter wants, with those votes that suit it, and an electorate that makes them enough; or an
-    /// exact one, that makes them too few.
+    /// An end of what the plotter wants, with those votes that suit it, and an electorate that makes them enough.
     func close(passed: Bool) -> EntryDraft? {
         let wanted = openProposals.first { $0.author == person.member } ?? openProposals.first
         return wanted.map { proposal in
             let votes = proposal.votes.filter { passed == ($0.choice == .yes) }.map(\.id).sorted()
             let body = CloseBody(
-                proposal: proposal.id, passed: passed,
-                electorate: passed ? max(1, votes.count) : community.state.members.count, votes: passed ? votes : [],
-                countersigned: [])
+                proposal: proposal.id, passed: passed, electorate: max(1, votes.count), votes: votes, countersigned: [])
             return draft(.close, .close(body))
         }
+    }
+
+    /// No vote counts, so that there are too few.
+    func rejection(of proposal: EntryID, electorate: Int) -> EntryDraft {
+        draft(
+            .close,
+            .close(
+                CloseBody(proposal: proposal, passed: false, electorate: electorate, votes: [], countersigned: [])))
     }
 
     // MARK: By an admin who is corrupted

@@ -45,6 +45,8 @@ struct JournalNetwork: ~Copyable {
     private(set) var forgeries = 0
     private(set) var forks = 0
     private(set) var usurpations = 0
+    /// Times that an honest node noticed that it is lied to in sync.
+    private(set) var liesNoticed = 0
     /// Nodes that went for good, with their disks.
     private(set) var dead: Set<Int> = []
     /// Own entries that were called sent when fewer than two others had said that they hold them.
@@ -132,7 +134,7 @@ struct JournalNetwork: ~Copyable {
         var charter = Charter.standard(name: "lab", founder: people[0].member)
         var closers = [0] + manners.indices.filter { $0 > 0 && manners[$0] == .honest }.prefix(1)
         closers += nodes(.corrupted).prefix(1)
-        if planted == .closers { closers = nodes(.corrupted) }
+        if planted == .closers { closers = Array(nodes(.corrupted).prefix(1)) }
         charter.closers = closers.map { people[$0].member }.sorted()
         return charter
     }
@@ -256,6 +258,7 @@ struct JournalNetwork: ~Copyable {
             sent[node] = max(sent[node], through)
             if (fleet.hosts?.receiptCount(device(node), through: through) ?? 0) < 2 { sentTooEarly += 1 }
         case .event(.ownFeedElsewhere): if manners[node] == .honest { copies += 1 }
+        case .sync(.violated): if manners[node].isHonest { liesNoticed += 1 }
         case .event, .sync, .communityChanged, .persist, .load, .verify: break
         }
     }
@@ -322,15 +325,17 @@ struct JournalNetwork: ~Copyable {
         let targets = isCorrupted ? nodes(.victim) : honest
         guard fleet.members[node].isAlive, !targets.isEmpty else { return }
         let target = targets[Int(draws.below(UInt64(targets.count)))]
-        let liars = manners.indices.filter { !manners[$0].isHonest }
-        let accomplice = liars[Int(draws.below(UInt64(liars.count)))]
+        // A usurper who is given a right has it.
+        let accomplices = manners.indices.filter { !manners[$0].isHonest && manners[$0] != .usurper }
+        let accomplice = accomplices[Int(draws.below(UInt64(accomplices.count)))]
         guard let plots = plots(of: node, against: target, with: accomplice) else { return }
         let number = draws.next()
         if let draft = isCorrupted ? plots.corruption(number) : plots.usurpation(number) {
             usurpations += 1
             append(node, draft)
         }
-        if isCorrupted, draws.below(3) == 0 { forkGovernance(node, plots) }
+        // Who may end proposals needs a feed that counts.
+        if isCorrupted, node != nodes(.corrupted).first, draws.below(2) == 0 { forkGovernance(node, plots) }
         guard let head = heads[node] else { return }
         let intruder = KeyPair(seed: Bytes32(words: (seed, UInt64(usurpations), 7, 8)))
         guard
@@ -424,25 +429,37 @@ struct JournalNetwork: ~Copyable {
 
     /// Signs the end of what the founder proposed.
     mutating func close(by node: Int) {
-        guard let community = replica(node)?.community, let rule = community.state.charter?.decision else { return }
-        let founder = people[0].member
-        let due = community.state.proposals.values.filter { $0.author == founder }.sorted { $0.id < $1.id }
-        for proposal in due {
-            guard let draft = try? community.close(proposal.id, by: devices[node].device) else { continue }
+        for (proposal, draft, end) in ends(by: node) {
+            guard let rule = replica(node)?.community.state.charter?.decision else { continue }
             func count(_ choice: VoteBody.Choice) -> Int { proposal.votes.count { $0.choice == choice } }
             ends[proposal.id] = rule.isMet(
-                yes: count(.yes), no: count(.no), abstaining: count(.abstain), electorate: self.count)
+                yes: count(.yes), no: count(.no), abstaining: count(.abstain), electorate: end.electorate)
             append(node, draft)
         }
     }
 
-    /// Says that it was rejected, without a vote.
+    /// What it could sign.
+    private func ends(
+        by node: Int
+    ) -> [(proposal: CommunityState.Proposal, draft: EntryDraft, end: CloseBody)] {
+        guard let community = replica(node)?.community else { return [] }
+        let founder = people[0].member
+        let open = community.state.proposals.values.filter { $0.author == founder }.sorted { $0.id < $1.id }
+        return open.compactMap { proposal in
+            guard let draft = try? community.close(proposal.id, by: devices[node].device),
+                case .close(let end)? = try? GovernanceMessage(kind: .close, bytes: draft.body).body
+            else { return nil }
+            return (proposal, draft, end)
+        }
+    }
+
+    /// Says that it was rejected, without a vote: sound, but not what happened.
     mutating func closeFalsely(by node: Int) {
-        guard fleet.members[node].isAlive, let plots = plots(of: node, against: 0, with: node),
-            let draft = plots.close(passed: false)
-        else { return }
-        usurpations += 1
-        append(node, draft)
+        guard fleet.members[node].isAlive, let plots = plots(of: node, against: 0, with: node) else { return }
+        for (proposal, _, end) in ends(by: node) {
+            usurpations += 1
+            append(node, plots.rejection(of: proposal.id, electorate: end.electorate))
+        }
     }
 
     /// What its own program refuses is not done.
@@ -501,6 +518,8 @@ struct JournalNetwork: ~Copyable {
 
     /// How many different digests honest nodes have.
     var digestsCount: Int { Set(honest.map { digest($0) }).count }
+
+    var communitiesCount: Int { Set(honest.compactMap { replica($0)?.community.state.digest }).count }
 
     var membersKnown: Int {
         honest.map { node in

@@ -183,6 +183,9 @@ private struct JournalCourse: ~Copyable {
         result.check(
             "converged within the bound, of 3 times", Double([joining, healing, ending].count { $0 != nil }),
             expected: 3, tolerance: 0)
+        if lab.digestsCount > 1 {
+            result.add("different states of the community", Double(lab.communitiesCount))
+        }
         let findings = JournalFindings(&lab)
         findings.check(&result)
         if hasFaults {
@@ -205,6 +208,7 @@ private struct JournalCourse: ~Copyable {
         result.add("nodes that died with their disks", Double(lab.dead.count))
         result.add("acts of usurpers and corrupted admins", Double(lab.usurpations))
         result.add("lies in sync", Double(lab.fleet.hosts?.liesInSync ?? 0))
+        result.add("lies in sync that honest nodes noticed", Double(lab.liesNoticed))
         result.add("false receipts", Double(lab.fleet.hosts?.falseReceipts.liars ?? 0))
         result.add("forks", Double(lab.forks))
         result.add("forkers", Double(lab.forked.count))

@@ -8,7 +8,7 @@ import struct NIOCore.ByteBuffer
 /// What a liar makes of what its node says in `/tutti/sync/1`: trees that sum nothing up, descents without end, heads of
 /// long ago and of never, pages of something else, proofs that nobody signed, ranges and repetitions without end.
 ///
-/// Half of what it says stays as it is, so that others go on listening.
+/// Some of what it says stays as it is, so that others go on listening.
 struct SyncLies: Sendable {
     private static let repetitions = 8
     private static let rangesMax = 64
@@ -24,7 +24,7 @@ struct SyncLies: Sendable {
     /// - Returns: what goes out instead, one message or several.
     mutating func lie(_ bytes: ByteBuffer, isAsking: Bool) -> [ByteBuffer] {
         let said = isAsking ? requests(bytes) : answers(bytes)
-        guard let said, draws.below(2) == 0 else { return [bytes] }
+        guard let said, draws.below(8) < (isAsking ? 4 : 7) else { return [bytes] }
         count += 1
         return said
     }
