@@ -100,7 +100,7 @@ var targets: [Target] = [
         "NodeCore",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiNodeCore", "TuttiSimulator", nio,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator", nio,
         ]),
     tests(
         "Simulator",

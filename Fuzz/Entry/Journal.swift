@@ -74,8 +74,9 @@ struct Journal {
         case 10: core.handle(.clockRead(milliseconds: source.word64() >> source.pick([0, 16, 24])), at: now)
         default:
             let id = RequestID(source.word64() % 64)
-            switch source.below(5) {
+            switch source.below(6) {
             case 0: core.handle(.verified(id, []), at: now)
+            case 5: core.handle(.missingChanged(made.filter { _ in source.bool() }.map(\.id)), at: now)
             case 1: core.handle(.folded(id, rows: []), at: now)
             case 2: core.handle(.introduced(id, [true]), at: now)
             case 3: core.handle(.peerDisconnected(PeerIndex(UInt32(source.below(4)))), at: now)
@@ -95,7 +96,7 @@ struct Journal {
 
     private func source(_ source: inout ByteSource) -> JournalSource {
         JournalSource(
-            peer: PeerIndex(UInt32(source.below(4))), door: source.pick([.gossip, .sync, .governanceSync, .file]))
+            peer: PeerIndex(UInt32(source.below(4))), door: source.pick([.gossip, .sync, .governanceSync]))
     }
 
     private mutating func receive(_ source: inout ByteSource) {
@@ -180,11 +181,29 @@ struct Journal {
         if isRefused {
             core.handle(.persistFailed(id, .diskFull), at: now)
         } else {
-            for stored in batch.entries { held[stored.entry.id] = held[stored.entry.id] ?? stored }
+            for end in batch.ends { step(beside: end) }
+            for stored in batch.entries { hold(stored) }
             for feed in batch.feeds { feeds[feed.device] = feed }
             core.handle(.persisted(id), at: now)
         }
         drain()
+    }
+
+    private mutating func step(beside end: FeedEnd) {
+        for (id, stored) in held
+        where end.isBehind(stored.entry.header.device, stored.entry.header.sequence, id) { held[id]?.isBeside = true }
+    }
+
+    /// One entry to a place; what stands beside has none.
+    private mutating func hold(_ stored: StoredEntry) {
+        let (id, header) = (stored.entry.id, stored.entry.header)
+        if held[id] == nil { held[id] = stored }
+        guard !stored.isBeside else { return }
+        held[id]?.isBeside = false
+        let others = held.values.filter {
+            !$0.isBeside && $0.entry.header.device == header.device && $0.entry.header.sequence == header.sequence
+        }
+        require(others.count == 1, "a place of a feed has one entry")
     }
 
     private mutating func load(_ place: Int, isRefused: Bool) {
@@ -194,7 +213,7 @@ struct Journal {
             switch query {
             case .feed(let device, let range, _, let countMax, _):
                 let found = held.values.filter {
-                    $0.entry.header.device == device && range.contains($0.entry.header.sequence)
+                    !$0.isBeside && $0.entry.header.device == device && range.contains($0.entry.header.sequence)
                 }
                 let ordered = found.sorted {
                     ($0.entry.header.sequence, $0.entry.id) < ($1.entry.header.sequence, $1.entry.id)

@@ -214,6 +214,7 @@ func fuzzCore(_ source: inout ByteSource) {
     var configuration = SyncConfiguration()
     if source.bool() {
         configuration.limits.governanceWantedMax = 3
+        configuration.limits.missingMax = 2
         configuration.limits.queriesMax = 2
         configuration.limits.leavesPerPartMax = 4
         configuration.limits.tripsMax = 4
@@ -239,8 +240,14 @@ func fuzzCore(_ source: inout ByteSource) {
             world.core.handle(.peerGone(peer), at: now)
             world.judging.removeAll { $0 == peer }
         case 2:
-            guard let judged = world.judging.popLast() else { continue }
-            world.core.handle(.judged(judged, source.byte() & 7 == 0 ? .notMember : nil), at: now)
+            guard let judged = world.judging.popLast() else {
+                let audience: SyncAudience = source.bool() ? .all : .governance
+                world.core.handle(.audienceChanged(peer, audience), at: now)
+                break
+            }
+            let choice = source.byte()
+            world.core.handle(
+                .judged(judged, choice & 7 == 0 ? .notMember : nil, choice & 8 == 0 ? .all : .governance), at: now)
         case 3:
             let told = feed(&source)
             guard case .held(let low, let head) = told.state else { continue }
@@ -248,6 +255,10 @@ func fuzzCore(_ source: inout ByteSource) {
             world.core.handle(.feedsChanged([record]), at: now)
         case 4:
             let id = EntryID(name(&source))
+            if source.byte() & 3 == 0 {
+                world.core.handle(.missingChanged(source.bool() ? [id, EntryID(name(&source))] : []), at: now)
+                break
+            }
             world.core.handle(.governanceChanged(added: source.bool() ? [id] : [], removed: [id]), at: now)
         case 5:
             guard !world.batches.isEmpty else { continue }

@@ -42,7 +42,7 @@ def sealed(lines):
     digest = bytes(32)
     for line in lines:
         digest = hashlib.sha256(digest + line).digest()
-    counts = [sum(line.startswith(kind) for line in lines) for kind in (b'{"envelope"', b'{"proof"')]
+    counts = [sum(line.startswith(kind) for line in lines) for kind in ((b'{"envelope"', b'{"evidence"'), b'{"proof"')]
     end = {"entries": counts[0], "proofs": counts[1], "digest": base64.b64encode(digest).decode()}
     return b"".join(lines) + json.dumps(end, separators=(",", ":")).encode() + b"\n"
 

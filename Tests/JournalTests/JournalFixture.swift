@@ -87,16 +87,30 @@ struct Disk {
     private(set) var settings: [String: [UInt8]] = [:]
     private(set) var batches = 0
     private(set) var rows = 0
+    /// Entries that were given the place of another.
+    private(set) var conflicts = 0
 
     mutating func write(_ batch: JournalBatch) {
         batches += 1
+        for end in batch.ends {
+            for (id, stored) in entries
+            where end.isBehind(stored.entry.header.device, stored.entry.header.sequence, id) {
+                entries[id]?.isBeside = true
+            }
+        }
         rows += batch.rows.count
         for stored in batch.entries {
             if let held = entries[stored.entry.id] {
                 if held.entry.content == nil { entries[stored.entry.id] = stored }
+                if !stored.isBeside { entries[stored.entry.id]?.isBeside = false }
             } else {
                 entries[stored.entry.id] = stored
                 arrivals.append(stored.entry.id)
+            }
+            let header = stored.entry.header
+            conflicts += entries.values.count { other in
+                !stored.isBeside && !other.isBeside && other.entry.id != stored.entry.id
+                    && other.entry.header.device == header.device && other.entry.header.sequence == header.sequence
             }
         }
         for feed in batch.feeds { feeds[feed.device] = feed }
@@ -113,7 +127,7 @@ struct Disk {
         case .opening: return .opening(opening)
         case .feed(let device, let range, let newestFirst, let countMax, _):
             let found = entries.values.filter {
-                $0.entry.header.device == device && range.contains($0.entry.header.sequence)
+                !$0.isBeside && $0.entry.header.device == device && range.contains($0.entry.header.sequence)
             }.sorted { ($0.entry.header.sequence, $0.entry.id) < ($1.entry.header.sequence, $1.entry.id) }
             return .entries(Array((newestFirst ? found.reversed() : found).prefix(countMax)))
         case .entries(let ids): return .entries(ids.compactMap { entries[$0] })
@@ -124,7 +138,22 @@ struct Disk {
                     && held.displayTime < before
             }
             return .ids(Array(found.prefix(countMax)))
-        case .governance, .arrivals, .messages, .messageRows, .search: return .failed(.failed("not in this test"))
+        case .usage(let since):
+            return .usage(
+                feeds.values.sorted { $0.device < $1.device }.compactMap { feed in
+                    guard let head = entries[feed.head.id] else { return nil }
+                    let arrived = entries.values.filter {
+                        $0.entry.header.device == feed.device && $0.firstSeen >= since
+                    }
+                    let days = Dictionary(grouping: arrived) { $0.entry.header.time.milliseconds / 86_400_000 }
+                    return FeedUsage(
+                        device: feed.device, headTime: head.entry.header.time,
+                        arrived: days.sorted { $0.key < $1.key }.map { day, stored in
+                            .init(day: day, bytes: stored.reduce(0) { $0 + $1.entry.encodedBytesCount })
+                        })
+                })
+        case .governance, .arrivals, .latest, .messages, .messageRows, .search:
+            return .failed(.failed("not in this test"))
         }
     }
 

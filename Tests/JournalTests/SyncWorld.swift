@@ -65,6 +65,8 @@ struct SyncTestNode {
     /// Devices of which nothing is taken.
     var strangers: Set<DeviceID> = []
     var refuses: Set<PeerID> = []
+    /// Those that may ask for less than all.
+    var restricted: Set<PeerID> = []
     var events: [SyncEvent] = []
     var receipts: [SyncReceipt] = []
     var receivedCount = 0
@@ -165,7 +167,8 @@ struct SyncTestNode {
             return .arrivals(stored(Array(page)), last: after + UInt64(page.count))
         case .entries(let ids):
             let wanted = Set(ids)
-            return .entries(stored(governance.filter { wanted.contains($0.id) }))
+            let others = feeds.values.flatMap { $0.entries.values }.filter { !$0.header.kind.isGovernance }
+            return .entries(stored((governance + others).filter { wanted.contains($0.id) }))
         default: return .failed(.failed("not here"))
         }
     }
@@ -243,7 +246,8 @@ struct SyncWorld {
             case .answer(let id, let answer): say(node, id, answer)
             case .judge(let peer, _):
                 let refusal: SyncRefusal? = nodes[node].refuses.contains(peer) ? .notMember : nil
-                nodes[node].core.handle(.judged(peer, refusal), at: now)
+                let audience: SyncAudience = nodes[node].restricted.contains(peer) ? .governance : .all
+                nodes[node].core.handle(.judged(peer, refusal, audience), at: now)
             case .load(let query, let id):
                 nodes[node].core.handle(.loaded(id, nodes[node].read(query)), at: now)
             case .received(let batch):

@@ -247,13 +247,121 @@ struct ContractTests {
         #expect(first.map(\.text) == ["number 8", "number 7", "number 6", "number 5"])
         #expect(first.map(\.id) == written[5...].reversed().map(\.entry.id))
         #expect(first[0].author == MemberID(author.device.bytes) && first[0].device == author.device)
-        #expect(store.messages(here, before: first[3].time)?.map(\.text).first == "number 4")
-        #expect(store.messages(here, before: written[0].displayTime) == [])
+        #expect(store.messages(here, before: first[3].place)?.map(\.text).first == "number 4")
+        #expect(store.messages(here, before: MessagePlace(time: written[0].displayTime, id: written[0].entry.id)) == [])
         #expect(store.messages(there)?.map(\.text) == ["elsewhere"])
         var edited = first[0]
         (edited.text, edited.isEdited, edited.hiddenReason) = ("", true, "spam")
         try store.write(JournalBatch([], rows: [.message(edited), .removed(first[1].id)]))
         #expect(store.messages(here, countMax: 2) == [edited, first[2]])
+    }
+
+    @Test("What stands beside its feed is found by its id and by its arrival, and by no range", arguments: all)
+    func keepsEvidence(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var (one, copy, another) = (Author(1), Author(1), Author(1))
+        let held = one.write("yes", kind: EntryKind(1))
+        let beside = StoredEntry(copy.write("no", kind: EntryKind(1)).entry, firstSeen: held.firstSeen, isBeside: true)
+        let third = StoredEntry(
+            another.write("perhaps", kind: EntryKind(1)).entry, firstSeen: held.firstSeen, isBeside: true)
+        try store.write(JournalBatch([held]))
+        try store.write(JournalBatch([beside, third]))
+        func feed() -> [StoredEntry]? {
+            store.entries(.feed(one.device, .first...(.max), newestFirst: false, countMax: 9, bytesMax: .max))
+        }
+        #expect(feed() == [held])
+        #expect(store.entries(.entries([third.entry.id, beside.entry.id])) == [third, beside])
+        #expect(store.arrivals(.governance(after: 0, countMax: 9))?.entries == [held, beside, third])
+        // It has its place now, if it is free.
+        #expect(throws: JournalStorageError.self) {
+            try store.write(JournalBatch([StoredEntry(beside.entry, firstSeen: beside.firstSeen)]))
+        }
+        var batch = JournalBatch([StoredEntry(beside.entry, firstSeen: beside.firstSeen)])
+        batch.ends = [FeedEnd(device: one.device, point: .start)]
+        try store.write(batch)
+        #expect(feed()?.map(\.entry.id) == [beside.entry.id])
+        #expect(store.entries(.entries([held.entry.id]))?.first?.isBeside == true)
+    }
+
+    @Test("A feed that ends earlier keeps what is behind beside it", arguments: all)
+    func endsFeeds(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var (author, other) = (Author(1), Author(2))
+        let written = author.write(count: 6)
+        let elsewhere = other.write(count: 6)
+        try store.write(JournalBatch(written + elsewhere))
+        var batch = JournalBatch()
+        batch.ends = [FeedEnd(device: author.device, point: written[3].entry.point)]
+        try store.write(batch)
+        func feed(_ device: DeviceID) -> [EntryID]? {
+            store.entries(.feed(device, .first...(.max), newestFirst: true, countMax: 9, bytesMax: .max))?
+                .map(\.entry.id)
+        }
+        #expect(feed(author.device) == written[...3].reversed().map(\.entry.id))
+        #expect(feed(other.device)?.count == 6)
+        #expect(store.entries(.entries([written[5].entry.id]))?.first?.isBeside == true)
+        // They come again, as after a removal that was taken back.
+        try store.write(JournalBatch(Array(written[4...])))
+        #expect(feed(author.device) == written.reversed().map(\.entry.id))
+    }
+
+    @Test("The last arrivals are read backwards, a page at a time", arguments: all)
+    func readsLatest(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var author = Author(1)
+        let written = author.write(count: 10)
+        try store.write(JournalBatch(written))
+        var (read, before): ([StoredEntry], UInt64) = ([], .max)
+        while let page = store.arrivals(.latest(before: before, countMax: 4, bytesMax: .max)), !page.entries.isEmpty {
+            #expect(page.entries.count <= 4 && page.last < before)
+            read += page.entries
+            before = page.last
+        }
+        #expect(read == written.reversed())
+        #expect(store.arrivals(.latest(before: .max, countMax: 9, bytesMax: 0))?.entries == [written[9]])
+        #expect(store.arrivals(.latest(before: 0, countMax: 9, bytesMax: .max))?.entries == [])
+    }
+
+    @Test("What quotas must know is told by feed and claimed day", arguments: all)
+    func tellsUsage(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var (author, other) = (Author(1), Author(2))
+        let day: UInt64 = 86_400_000
+        var written = [author.write("a", at: 3 * day), author.write("bb", at: 3 * day), author.write("c", at: 7 * day)]
+        for (place, seen) in [5 * day, 9 * day, 9 * day].enumerated() {
+            written[place].firstSeen = HybridTime(milliseconds: seen)
+        }
+        var old = other.write("d", at: 2 * day)
+        old.firstSeen = HybridTime(milliseconds: 2 * day)
+        try store.write(JournalBatch(written + [old], [author.record(), other.record()]))
+        guard case .usage(let usages) = store.answer(.usage(since: HybridTime(milliseconds: 9 * day))) else {
+            Issue.record("no answer")
+            return
+        }
+        let expected = [
+            FeedUsage(
+                device: author.device, headTime: written[2].entry.header.time,
+                arrived: [
+                    .init(day: 3, bytes: written[1].entry.encodedBytesCount),
+                    .init(day: 7, bytes: written[2].entry.encodedBytesCount),
+                ]),
+            FeedUsage(device: other.device, headTime: old.entry.header.time, arrived: []),
+        ]
+        #expect(usages == expected.sorted { $0.device < $1.device })
+    }
+
+    @Test("Messages of one moment lie on pages without loss", arguments: all)
+    func pagesTies(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var authors = (1...7).map { Author($0) }
+        let written = authors.indices.map { authors[$0].write("at once") }
+        try store.write(JournalBatch(written, rows: written.map { message($0) }))
+        var (read, before): ([EntryID], MessagePlace) = ([], .end)
+        while let page = store.messages(.zero, before: before, countMax: 3), let last = page.last {
+            read += page.map(\.id)
+            before = last.place
+        }
+        #expect(read == written.map(\.entry.id).sorted(by: >))
     }
 
     @Test("Messages of one moment are ordered by their ids", arguments: all)

@@ -16,7 +16,7 @@ struct ExportTests {
 
     init() throws { folder = try TestFolder() }
 
-    /// Feeds with and without bodies, one with a gap, one that forked and one of two histories; the same at each call.
+    /// Feeds with and without bodies, one with a gap, one that forked and whose both entries are kept beside it, and one of two histories; the same at each call.
     private func fill(_ journal: SQLiteJournal) throws {
         var authors = (1...4).map { Author($0) }
         var batch = JournalBatch()
@@ -33,7 +33,10 @@ struct ExportTests {
         batch.entries.removeAll { gap.contains($0.entry.id) }
         batch.bodiesDropped = [bare]
         var (one, copy) = (Author(5), Author(5))
-        batch.proofs = [try #require(FaultProof(one.write("yes").entry, copy.write("no").entry))]
+        var forked = [one.write("yes", kind: Author.governance), copy.write("no", kind: Author.governance)]
+        batch.proofs = [try #require(FaultProof(forked[0].entry, forked[1].entry))]
+        for index in forked.indices { forked[index].isBeside = true }
+        batch.entries += forked
         var (short, long) = (Author(6), Author(6))
         let first = short.write("first").entry
         _ = long.write("another first")
@@ -60,7 +63,7 @@ struct ExportTests {
         let data = try export(journal)
         if ProcessInfo.processInfo.environment["TUTTI_EXPORT_VECTOR"] != nil { try data.write(to: Self.vector) }
         #expect(try data == Data(contentsOf: Self.vector))
-        #expect(data.split(separator: 0x0A).count == 1 + 19 + 2 + 1)
+        #expect(data.split(separator: 0x0A).count == 1 + 21 + 2 + 1)
     }
 
     @Test("What is imported is what was exported, and feeds are known again")
@@ -68,7 +71,7 @@ struct ExportTests {
         let journal = try SQLiteJournal(path: folder.journal)
         try fill(journal)
         let report = try journal.export(community: Author.community, toFile: folder.file("export.jsonl"))
-        #expect(report.entries == 19 && report.proofs == 2)
+        #expect(report.entries == 21 && report.proofs == 2)
         let other = try SQLiteJournal(path: folder.file("other.sqlite"))
         let (community, read) = try JournalImport.run(path: folder.file("export.jsonl"), into: other)
         #expect(community == Author.community && read == report)

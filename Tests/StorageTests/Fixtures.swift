@@ -127,7 +127,7 @@ final class TestStore {
         if case .arrivals(let entries, let last) = answer(query) { (entries, last) } else { nil }
     }
 
-    func messages(_ channel: Bytes32, before: HybridTime = HybridTime(.max), countMax: Int = 100) -> [MessageRow]? {
+    func messages(_ channel: Bytes32, before: MessagePlace = .end, countMax: Int = 100) -> [MessageRow]? {
         let query = JournalQuery.messages(channel: channel, before: before, countMax: countMax)
         return if case .messages(let rows) = answer(query) { rows } else { nil }
     }

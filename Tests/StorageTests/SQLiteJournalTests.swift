@@ -241,7 +241,7 @@ struct SQLiteJournalTests {
         #expect(seen == written)
         guard
             case .messages(let rows) = journal.answer(
-                .messages(channel: .zero, before: HybridTime(.max), countMax: 999)),
+                .messages(channel: .zero, before: .end, countMax: 999)),
             case .documents(let found) = journal.answer(.search("stray", countMax: 9))
         else { return }
         #expect(rows.count == 250 && found.isEmpty)

@@ -83,23 +83,27 @@ struct AppendQueue: Sendable {
             let number = EntrySequence(next.value + UInt64(place))
             if let wanted = draft.sequence, wanted != number { return .failure(.sequencePassed(next: number)) }
         }
-        var (quotas, entries) = (holdings.quotas, [Entry]())
+        let standing = holdings.roster.devices[own.device]
+        let mark = standing.map { holdings.quotas.mark(of: own.device, $0.member) }
+        var entries: [Entry] = []
         for draft in drafts {
             let entry = Self.entry(
                 draft, after: state.head, holdings.community, own, salt: keys.nextBytes32(),
                 time: holdings.clock.stamp(at: now))
-            if let standing = holdings.roster.devices[own.device] {
-                let isAdmitted = quotas.admits(
+            if let standing {
+                let isAdmitted = holdings.quotas.admits(
                     entry.header, bytes: entry.encodedBytesCount, isDescending: false, device: standing,
                     today: QuotaTable.day(milliseconds: holdings.clock.wall(at: now)), isCounted: true)
-                guard isAdmitted else { return .failure(.overQuota) }
+                guard isAdmitted else {
+                    if let mark { holdings.quotas.restore(mark) }
+                    return .failure(.overQuota)
+                }
             }
             if state.isNothing { state = FeedState(low: next, head: .start, before: EntryID.none) }
             state.head = entry.point
             next = next.next
             entries.append(entry)
         }
-        holdings.quotas = quotas
         write.stage.set(state, of: own.device, over: holdings.feeds)
         for entry in entries { write.add(entry, firstSeen: HybridTime(milliseconds: holdings.clock.wall(at: now))) }
         write.batch.settings[JournalHoldings.clockSetting] = JournalHoldings.bytes(holdings.clock.last.value)

@@ -17,6 +17,8 @@ struct Arrival: Sendable {
         /// Of our own device, and not known here.
         case elsewhere
         case proof(FaultProof)
+        /// Governance that has no place in its feed and that other governance refers to.
+        case evidence
     }
 
     /// Of a proof, its first header.
@@ -33,6 +35,8 @@ struct Arrival: Sendable {
     var isCounted = false
     /// The feed, as it will be, reckons with it.
     var isExpected = false
+    /// Governance refers to it, and it isn't here.
+    var isMissing = false
 
     static let attemptsMax: UInt8 = 3
 
@@ -53,7 +57,7 @@ struct Arrival: Sendable {
     /// Whose signatures are to be checked. A body needs none: the digest in the held header covers it.
     var unverified: [Entry] {
         switch purpose {
-        case .attach, .newcomer, .elsewhere, .fault: [entry]
+        case .attach, .newcomer, .elsewhere, .fault, .evidence: [entry]
         case .proof(let proof): [proof.first, proof.second]
         case .introduced, .body: []
         }
@@ -63,7 +67,7 @@ struct Arrival: Sendable {
     var bytesCount: Int { entry.encodedBytesCount }
     var mayStandAlone: Bool {
         guard entry.header.kind.isGovernance else { return false }
-        return source.door == .governanceSync
+        return isMissing || source.door == .governanceSync
     }
     /// Governance that comes ahead of everything must not fix where a range begins.
     var mayOpen: Bool { source.door != .governanceSync }

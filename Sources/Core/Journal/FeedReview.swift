@@ -3,19 +3,19 @@ import TuttiBase
 
 /// Keeps held feeds in line with the roster: beyond a cut nothing is held, and a fork that a cut answers freezes nothing.
 ///
-/// The entries beyond stay where they are on disk; the record no longer covers them, so nobody is told of them and all
+/// The entries beyond stay on disk, beside their feed; the record no longer covers them, so nobody is told of them and all
 /// replicas agree again.
 struct FeedReview: Sendable {
     private var asked: [RequestID: DeviceID] = [:]
 
     mutating func review(
-        _ devices: [DeviceID], _ writer: inout JournalWriter, _ holdings: inout JournalHoldings
+        _ devices: [DeviceID], _ writer: inout BatchMachine, _ holdings: inout JournalHoldings
     ) {
         for device in devices { review(device, &writer, &holdings) }
     }
 
     private mutating func review(
-        _ device: DeviceID, _ writer: inout JournalWriter, _ holdings: inout JournalHoldings
+        _ device: DeviceID, _ writer: inout BatchMachine, _ holdings: inout JournalHoldings
     ) {
         guard let state = holdings.feeds.states[device] else { return }
         var right = state
@@ -37,6 +37,16 @@ struct FeedReview: Sendable {
         writer.restate(right == state ? nil : right, of: device)
     }
 
+    /// What stood alone has no place beyond a cut, whether or not more of the feed is held.
+    func reviewAlone(
+        _ devices: some Sequence<DeviceID>, _ writer: inout BatchMachine, _ holdings: JournalHoldings
+    ) {
+        for device in devices {
+            guard let cut = holdings.roster.devices[device]?.cut, holdings.feeds.hasSparse(of: device, beyond: cut) else { continue }
+            writer.end(FeedEnd(device: device, point: cut))
+        }
+    }
+
     private mutating func ask(_ device: DeviceID, _ sequence: EntrySequence, _ holdings: inout JournalHoldings) {
         guard !asked.values.contains(device) else { return }
         let id = holdings.request()
@@ -48,7 +58,7 @@ struct FeedReview: Sendable {
 
     /// False if it is the answer to somebody else's question.
     mutating func loaded(
-        _ id: RequestID, _ answer: JournalAnswer, _ writer: inout JournalWriter, _ holdings: inout JournalHoldings
+        _ id: RequestID, _ answer: JournalAnswer, _ writer: inout BatchMachine, _ holdings: inout JournalHoldings
     ) -> Bool {
         guard let device = asked.removeValue(forKey: id) else { return false }
         guard var state = holdings.feeds.states[device], let cut = holdings.roster.devices[device]?.cut,

@@ -50,6 +50,8 @@ struct FeedTable: Sendable {
     private(set) var proofs: [DeviceID: FaultProof] = [:]
     private var sparse: [DeviceID: [EntrySequence: SparseEntry]] = [:]
     private(set) var sparseCount = 0
+    /// Governance entries beside their feeds.
+    var besideCount = 0
 
     init(opening: JournalOpening) {
         for record in opening.feeds {
@@ -86,6 +88,22 @@ struct FeedTable: Sendable {
     mutating func addSparse(_ entry: SparseEntry, _ device: DeviceID, _ sequence: EntrySequence) {
         guard states[device]?.holds(sequence) != true else { return }
         if sparse[device, default: [:]].updateValue(entry, forKey: sequence) == nil { sparseCount += 1 }
+    }
+
+    /// Whether something is held alone that a cut voids.
+    func hasSparse(of device: DeviceID, beyond cut: FeedPoint) -> Bool {
+        sparse[device]?.contains { $0.key > cut.sequence || ($0.key == cut.sequence && $0.value.id != cut.id) } ?? false
+    }
+
+    /// What was held alone behind it stands beside from now on.
+    mutating func end(_ end: FeedEnd) {
+        guard let alone = sparse[end.device] else { return }
+        let left = alone.filter {
+            $0.key < end.point.sequence || ($0.key == end.point.sequence && $0.value.id == end.point.id)
+        }
+        sparseCount += left.count - alone.count
+        besideCount += alone.count - left.count
+        sparse[end.device] = left.isEmpty ? nil : left
     }
 
     /// False if the one that is held stands.
@@ -173,6 +191,7 @@ struct FeedStage: Sendable {
     private var sparse: [DeviceID: [EntrySequence: SparseEntry]] = [:]
     private(set) var sparseCount = 0
     private(set) var opened = 0
+    var besideCount = 0
 
     var isEmpty: Bool { states.isEmpty && proofs.isEmpty }
     var devices: [DeviceID] { states.keys.sorted() }
@@ -198,6 +217,7 @@ struct FeedStage: Sendable {
     }
 
     func commit(to table: inout FeedTable) {
+        table.besideCount += besideCount
         for (device, entries) in sparse {
             for (sequence, entry) in entries { table.addSparse(entry, device, sequence) }
         }

@@ -3,7 +3,8 @@
 extension JournalBatch {
     /// About what the batch takes in memory and on a disk.
     package var bytesCount: Int {
-        var bytes = 256 + 600 * proofs.count + 64 * (feeds.count + receipts.count + bodiesDropped.count)
+        var bytes =
+            256 + 64 * ends.count + 600 * proofs.count + 64 * (feeds.count + receipts.count + bodiesDropped.count)
         for entry in entries { bytes += entry.entry.encodedBytesCount }
         for row in rows {
             switch row {

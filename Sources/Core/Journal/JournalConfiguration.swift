@@ -50,6 +50,12 @@ package struct JournalCoreLimits: Sendable {
     package var recentIDsMax = 16_384
     /// Governance entries held without what lies between; further ones are ignored.
     package var sparseMax = 65_536
+    /// Governance entries held as evidence beside their feeds; further ones are ignored.
+    package var besideMax = 65_536
+    /// Governance of devices that the roster doesn't know, cited by others, of one day; further ones are put off.
+    package var strangersBytesPerDay = 4 << 20
+    /// What is missing beyond so many isn't looked for before some of them have come.
+    package var missingMax = 16_384
     /// Nodes whose receipts are remembered; further ones are ignored.
     package var holdersMax = 256
     /// Bodies dropped in one batch; the others go with the next.

@@ -6,7 +6,7 @@ package import TuttiIdentity
 /// said of them when.
 ///
 /// It owns the parts: `JournalIntake` (what others bring, up to where it may go to the disk), `AppendQueue` (what we write),
-/// `JournalWriter` (one batch at a time to the disk), `FeedReview` (cuts), `ReceiptTable` and `RetentionPass`; they share
+/// `BatchMachine` (one batch at a time to the disk), `FeedReview` (cuts), `ReceiptTable` and `RetentionPass`; they share
 /// `JournalHoldings`. It does not check signatures, read or write bytes, know what entries mean or who belongs here:
 /// those are effects, and `Roster` is CommunityCore's answer.
 ///
@@ -19,10 +19,12 @@ package struct JournalCore: Sendable {
     private var holdings: JournalHoldings
     private var intake: JournalIntake
     private var appends: AppendQueue
-    private var writer = JournalWriter()
+    private var writer = BatchMachine()
     private var review = FeedReview()
     private var receipts: ReceiptTable
     private var retention: RetentionPass
+    /// What the quotas must know from before.
+    private var usageLoad: RequestID?
 
     /// - Parameters:
     ///   - own: signs this device's entries; nil for a node that only keeps those of others.
@@ -39,11 +41,19 @@ package struct JournalCore: Sendable {
         appends = AppendQueue(keys: keys)
         receipts = ReceiptTable(opening: opening, holdings)
         retention = RetentionPass(configuration, at: now)
+        let today = HybridTime(milliseconds: QuotaTable.start(ofDay: QuotaTable.day(milliseconds: milliseconds)))
+        let id = holdings.request()
+        usageLoad = id
+        holdings.emit(.load(.usage(since: today), id))
     }
 
     /// Before any input: all governance entries that the disk holds, in pages of any size.
     package mutating func restore(governance: [StoredEntry]) {
         for stored in governance {
+            if stored.isBeside {
+                holdings.feeds.besideCount += 1
+                continue
+            }
             let header = stored.entry.header
             let sparse = SparseEntry(id: stored.entry.id, previous: header.previous)
             holdings.feeds.addSparse(sparse, header.device, header.sequence)
@@ -72,8 +82,11 @@ package struct JournalCore: Sendable {
         case .peerDisconnected(let peer): receipts.peerDisconnected(peer)
         case .rosterChanged(let roster):
             holdings.roster = roster
+            holdings.quotas.rosterChanged(roster, today: today(at: now))
             review.review(holdings.feeds.devices, &writer, &holdings)
+            review.reviewAlone(roster.devices.keys, &writer, holdings)
             intake.rosterChanged(holdings)
+        case .missingChanged(let ids): holdings.missing = Set(ids.prefix(holdings.limits.missingMax))
         case .deviceStarted(let key):
             holdings.own = OwnDevice(key: key)
             holdings.settingsDue[JournalHoldings.endedSetting] = nil
@@ -94,6 +107,13 @@ package struct JournalCore: Sendable {
     private mutating func loaded(_ id: RequestID, _ answer: JournalAnswer, at now: Instant) {
         if intake.loaded(id, answer, &holdings, at: now) { return }
         if review.loaded(id, answer, &writer, &holdings) { return }
+        if id == usageLoad {
+            usageLoad = nil
+            if case .usage(let usages) = answer {
+                holdings.quotas.remember(usages, holdings.roster, today: today(at: now))
+            }
+            return
+        }
         if let bodies = retention.loaded(id, answer, &holdings, at: now) { return writer.drop(bodies) }
         switch writer.loaded(id, answer, &intake, &appends, &holdings) {
         case .written(let write): tell(of: write, at: now)
@@ -158,6 +178,8 @@ package struct JournalCore: Sendable {
     /// Now, for what is first seen now.
     package func time(at now: Instant) -> HybridTime { HybridTime(milliseconds: holdings.clock.wall(at: now)) }
 
+    private func today(at now: Instant) -> UInt64 { QuotaTable.day(milliseconds: holdings.clock.wall(at: now)) }
+
     /// Every peer that this core may name again, in no order, some more than once.
     package func forEachPeer(_ body: (PeerIndex) -> Void) {
         intake.forEachPeer(body)
@@ -192,5 +214,6 @@ package struct JournalCore: Sendable {
         retention.dropped(write.batch.bodiesDropped.count, &holdings, at: now)
         for device in write.stage.devices { intake.stir(device) }
         review.review(write.stage.devices, &writer, &holdings)
+        review.reviewAlone(write.batch.entries.lazy.map(\.entry.header.device), &writer, holdings)
     }
 }

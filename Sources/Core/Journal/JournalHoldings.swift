@@ -26,6 +26,8 @@ struct JournalHoldings: Sendable {
     var quotas = QuotaTable()
     var clock: HybridClock
     var recent: RecentIDs
+    /// Governance that others refer to and that isn't here.
+    var missing: Set<EntryID> = []
     var stats = JournalStats()
     /// Nothing is taken from others until then.
     var diskPausedUntil: Instant?

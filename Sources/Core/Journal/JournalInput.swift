@@ -19,6 +19,9 @@ package enum JournalInput: Sendable {
     /// The peer's connection is gone: nothing of it waits any longer than it must.
     case peerDisconnected(PeerIndex)
     case rosterChanged(Roster)
+    /// All the governance entries that others refer to and that CommunityCore doesn't have. They are taken whatever the
+    /// standing of their feeds, beside them if need be.
+    case missingChanged([EntryID])
     /// From now on this device writes (a first one, or one in place of a feed that is written elsewhere).
     case deviceStarted(KeyPair)
 

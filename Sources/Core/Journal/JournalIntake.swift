@@ -106,15 +106,19 @@ struct JournalIntake: Sendable {
         if underWay[entry.id] == entry.signature { return refuse(arrival, \.known, &holdings) }
         if isBodyMissing(entry, holdings, at: now) { return refuse(arrival, \.bodyMissing, &holdings) }
         arrival.purpose = .attach
+        arrival.isMissing = entry.header.kind.isGovernance && holdings.missing.contains(entry.id)
         if let own = holdings.own, own.device == device, own.ended == nil {
             guard entry.header.sequence <= holdings.feeds.states[device]?.head.sequence ?? .none else {
                 arrival.purpose = .elsewhere
                 return submit(arrival, &holdings)
             }
         } else if let standing = holdings.roster.devices[device] {
-            if standing.isVoid(entry.point) { return refuse(arrival, \.void, &holdings) }
+            if standing.isVoid(entry.point) { return exclude(arrival, \.void, &holdings, at: now) }
             guard standing.takes(entry.header.kind) else { return refuse(arrival, \.kindNotOpen, &holdings) }
         } else {
+            if arrival.isMissing, !holdings.roster.introducing.contains(entry.header.kind) {
+                return exclude(arrival, \.unknownDevice, &holdings, at: now)
+            }
             guard holdings.roster.introducing.contains(entry.header.kind) else {
                 holdings.stats.unknownDevice &+= 1
                 settle(&arrival, .ignore, &holdings)
@@ -156,8 +160,22 @@ struct JournalIntake: Sendable {
             if holdings.feeds.states[device] != state { return hold(arrival, &holdings, at: now) }
             ask(arrival, sequence, &holdings)
         case .apart: missing(arrival, &holdings, at: now)
-        case .frozen: refuse(arrival, \.frozen, &holdings)
+        case .frozen: exclude(arrival, \.frozen, &holdings, at: now)
         }
+    }
+
+    /// Its feed has no place for it. What governance refers to is kept nonetheless, so that all replicas judge alike.
+    private mutating func exclude(
+        _ arrival: Arrival, _ count: WritableKeyPath<JournalStats, UInt64>, _ holdings: inout JournalHoldings,
+        at now: Instant
+    ) {
+        guard arrival.isMissing else { return refuse(arrival, count, &holdings) }
+        guard isWithinQuota(arrival, isDescending: true, &holdings, at: now, isCounted: false) else {
+            return refuse(arrival, \.overQuota, &holdings)
+        }
+        var arrival = arrival
+        arrival.purpose = .evidence
+        submit(arrival, &holdings)
     }
 
     func decide(_ arrival: Arrival, _ state: FeedState?, _ holdings: JournalHoldings) -> FeedDecision {
@@ -259,7 +277,7 @@ struct JournalIntake: Sendable {
             case .elsewhere:
                 holdings.endOwnDevice(at: arrival.entry.point)
                 again(arrival, &holdings, at: now)
-            case .attach, .fault, .proof, .introduced, .body: ready.append(arrival)
+            case .attach, .fault, .proof, .introduced, .body, .evidence: ready.append(arrival)
             }
         }
         guard !newcomers.isEmpty else { return }
@@ -274,12 +292,13 @@ struct JournalIntake: Sendable {
             return
         }
         for (place, newcomer) in newcomers.enumerated() {
-            guard place < results.count, results[place] else {
+            let isWanted = place < results.count && results[place]
+            guard isWanted || newcomer.isMissing else {
                 refuse(newcomer, \.notIntroduced, &holdings)
                 continue
             }
             var newcomer = newcomer
-            newcomer.purpose = .introduced
+            newcomer.purpose = isWanted ? .introduced : .evidence
             ready.append(newcomer)
         }
     }
@@ -464,7 +483,11 @@ struct JournalIntake: Sendable {
     func isWithinQuota(
         _ arrival: Arrival, isDescending: Bool, _ holdings: inout JournalHoldings, at now: Instant, isCounted: Bool
     ) -> Bool {
-        guard let standing = holdings.roster.devices[arrival.device] else { return true }
+        // Who is cited and not known here: all of those together.
+        let stranger =
+            arrival.isMissing
+            ? Roster.Device(member: MemberID(.zero), quotaBytesPerDay: holdings.limits.strangersBytesPerDay) : nil
+        guard let standing = holdings.roster.devices[arrival.device] ?? stranger else { return true }
         return holdings.quotas.admits(
             arrival.entry.header, bytes: arrival.bytesCount, isDescending: isDescending, device: standing,
             today: QuotaTable.day(milliseconds: holdings.clock.wall(at: now)), isCounted: isCounted)
@@ -476,7 +499,7 @@ extension JournalAnswer {
     var storedEntries: [StoredEntry] {
         switch self {
         case .arrivals(let entries, last: _), .entries(let entries): entries
-        case .opening, .messages, .documents, .ids, .failed: []
+        case .opening, .messages, .documents, .ids, .usage, .failed: []
         }
     }
 }

@@ -5,6 +5,8 @@ package struct JournalStats: Hashable, Sendable {
     // What was taken
     package var appended: UInt64 = 0
     package var admitted: UInt64 = 0
+    /// Of these, beside their feeds.
+    package var evidence: UInt64 = 0
     package var proofsTaken: UInt64 = 0
     package var receiptsTaken: UInt64 = 0
     package var bodiesDropped: UInt64 = 0

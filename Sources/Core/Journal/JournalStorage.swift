@@ -12,10 +12,14 @@ package struct StoredEntry: Hashable, Sendable {
     package var entry: Entry
     /// By this node's clock: what is shown is ordered by the smaller of this and the claimed time.
     package var firstSeen: HybridTime
+    /// Kept as evidence beside its feed, where it has no place: what a cut left behind, and what governance cites of a
+    /// forked feed. Several may have the number of one place.
+    package var isBeside: Bool
 
-    package init(_ entry: Entry, firstSeen: HybridTime) {
+    package init(_ entry: Entry, firstSeen: HybridTime, isBeside: Bool = false) {
         self.entry = entry
         self.firstSeen = firstSeen
+        self.isBeside = isBeside
     }
 
     package var displayTime: HybridTime { min(entry.header.time, firstSeen) }
@@ -35,6 +39,62 @@ package struct FeedRecord: Hashable, Sendable {
         self.low = low
         self.head = head
         self.isFrozen = isFrozen
+    }
+}
+
+/// Behind this point nothing has a place in the feed any more.
+package struct FeedEnd: Hashable, Sendable {
+    package var device: DeviceID
+    package var point: FeedPoint
+
+    package init(device: DeviceID, point: FeedPoint) {
+        self.device = device
+        self.point = point
+    }
+
+    package func isBehind(_ device: DeviceID, _ sequence: EntrySequence, _ id: EntryID) -> Bool {
+        device == self.device && (sequence > point.sequence || (sequence == point.sequence && id != point.id))
+    }
+}
+
+/// What quotas must know of a feed after a restart.
+package struct FeedUsage: Hashable, Sendable {
+    package var device: DeviceID
+    /// When the head claims to be written.
+    package var headTime: HybridTime
+    /// Bytes first seen since the time asked for, by the day that the entries claim, ascending.
+    package var arrived: [DayBytes]
+
+    package struct DayBytes: Hashable, Sendable {
+        /// Since 1970.
+        package var day: UInt64
+        package var bytes: Int
+
+        package init(day: UInt64, bytes: Int) {
+            self.day = day
+            self.bytes = bytes
+        }
+    }
+
+    package init(device: DeviceID, headTime: HybridTime, arrived: [DayBytes]) {
+        self.device = device
+        self.headTime = headTime
+        self.arrived = arrived
+    }
+}
+
+/// Where a line of chat stands among those of its channel: by time, and at one time by id.
+package struct MessagePlace: Hashable, Sendable {
+    package var time: HybridTime
+    package var id: EntryID
+
+    /// Behind all.
+    package static let end = MessagePlace(
+        time: HybridTime(.max), id: EntryID(Bytes32(words: (.max, .max, .max, .max))))
+
+    package init(time: HybridTime, id: EntryID) {
+        self.time = time
+        self.id = id
     }
 }
 
@@ -98,6 +158,8 @@ package struct MessageRow: Hashable, Sendable {
     /// The author took it back, or a moderator hid it; the reason says which.
     package var hiddenReason: String?
 
+    package var place: MessagePlace { MessagePlace(time: time, id: id) }
+
     package init(
         id: EntryID, channel: Bytes32, author: MemberID, device: DeviceID, sequence: EntrySequence, time: HybridTime,
         text: String, isEdited: Bool = false, version: HybridTime = HybridTime(0), hiddenReason: String? = nil
@@ -136,7 +198,10 @@ package struct DocumentRow: Hashable, Sendable {
 
 /// One transaction. Written in the order of its fields; a row that is there already is replaced.
 package struct JournalBatch: Sendable {
-    /// New entries. One whose id is there already is left as it is, but for a body that was missing.
+    /// Feeds that end earlier than they did: what is behind steps beside.
+    package var ends: [FeedEnd] = []
+    /// New entries. One whose id is there already is left as it is, but for a body that was missing, and for its place
+    /// in the feed, which it takes if it stood beside.
     package var entries: [StoredEntry] = []
     package var feeds: [FeedRecord] = []
     package var proofs: [FaultProof] = []
@@ -150,7 +215,7 @@ package struct JournalBatch: Sendable {
     package init() {}
 
     package var isEmpty: Bool {
-        entries.isEmpty && feeds.isEmpty && proofs.isEmpty && receipts.isEmpty && rows.isEmpty
+        ends.isEmpty && entries.isEmpty && feeds.isEmpty && proofs.isEmpty && receipts.isEmpty && rows.isEmpty
             && bodiesDropped.isEmpty && settings.isEmpty
     }
 }
@@ -160,29 +225,35 @@ package enum JournalQuery: Hashable, Sendable {
     case opening
     /// Governance entries in the order of their arrival, after the given arrival number.
     case governance(after: UInt64, countMax: Int)
-    /// Of one feed, ascending or (`newestFirst`) descending, within both ends; at least one entry, then as many as fit.
+    /// Of one feed, without what stands beside, ascending or (`newestFirst`) descending, within both ends; at least one entry, then as many as fit.
     case feed(DeviceID, ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int)
     case entries([EntryID])
     /// Any entries in the order of arrival, after the given arrival number: to fold views anew, to export.
     case arrivals(after: UInt64, countMax: Int, bytesMax: Int)
-    /// What is shown of a channel, newest first, older than the given place.
-    case messages(channel: Bytes32, before: HybridTime, countMax: Int)
+    /// Any entries, those that came last first, before the given arrival number. Answered by `.arrivals`.
+    case latest(before: UInt64, countMax: Int, bytesMax: Int)
+    /// What is shown of a channel, newest first, before the given place.
+    case messages(channel: Bytes32, before: MessagePlace, countMax: Int)
     /// Messages by their ids, at most as many rows; an id that has none is passed over. Answered by `.messages`.
     case messageRows([EntryID])
     /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
     case search(String, countMax: Int)
     /// Entries whose body's time is over.
     case expired(RetentionClass, before: HybridTime, countMax: Int)
+    /// Of feeds that hold something. Of what was first seen since the time the last 65,536 entries count.
+    case usage(since: HybridTime)
 }
 
 package enum JournalAnswer: Sendable {
     case opening(JournalOpening)
-    /// With the last arrival number, for the next page; fewer than asked means that there are no more.
+    /// With the last one's arrival number, for the next page; fewer than asked means that there are no more.
     case arrivals([StoredEntry], last: UInt64)
     case entries([StoredEntry])
     case messages([MessageRow])
     case documents([DocumentRow])
     case ids([EntryID])
+    /// Ordered by device.
+    case usage([FeedUsage])
     case failed(JournalStorageError)
 }
 

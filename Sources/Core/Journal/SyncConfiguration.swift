@@ -87,6 +87,8 @@ package struct SyncLimits: Sendable {
     package var unsettledBytesMax = 16 << 20
     /// Governance entries that a peer has and we don't; further ones are found by the next reconciliation.
     package var governanceWantedMax = 16_384
+    /// Governance entries that somebody refers to and that one peer is asked for; further ones come after those.
+    package var missingMax = 16_384
     /// Feeds to ask one peer about; further ones are found by the next reconciliation.
     package var queriesMax = 1_024
     /// Receipts that wait for one peer; further ones are dropped and counted.

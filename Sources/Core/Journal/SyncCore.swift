@@ -25,7 +25,7 @@ package struct SyncCore: Sendable {
 
     private enum Admission: Sendable {
         case judging(RequestID)
-        case admitted
+        case admitted(SyncAudience)
     }
 
     /// What is known of a peer over its connections.
@@ -91,13 +91,20 @@ package struct SyncCore: Sendable {
         switch input {
         case .peerReady(let peer, let hello): peerReady(peer, hello, at: now)
         case .peerGone(let peer): peerGone(peer)
-        case .judged(let peer, let refusal): judged(peer, refusal, at: now)
+        case .judged(let peer, let refusal, let audience): judged(peer, refusal, audience, at: now)
+        case .audienceChanged(let peer, let audience): audienceChanged(peer, audience, at: now)
         case .peerExcluded(let peer):
-            if isAdmitted(peer) { admissions[peer] = nil }
-            stop(peer)
+            guard isAdmitted(peer) else { break }
+            admissions[peer] = nil
+            // Its session waits for the day on which it is let in again.
+            cancelAll(peer)
+            nextSerial += 1
+            sessions[peer]?.forgetAll(serial: nextSerial)
+            timers.cancel(.reconcile(peer))
         case .feedsChanged(let records): replica.change(records)
         case .proofsChanged(let proofs): replica.change(proofs)
         case .governanceChanged(let added, let removed): replica.changeGovernance(added: added, removed: removed)
+        case .missingChanged(let ids): missingChanged(ids, at: now)
         case .settled(let batch, let outcome): settled(batch, outcome, at: now)
         case .loaded(let id, let answer):
             if !server.loaded(id, answer, replica, &stats) { stats.ignored &+= 1 }
@@ -186,12 +193,20 @@ package struct SyncCore: Sendable {
         if case .admitted = admissions[peer] { true } else { false }
     }
 
+    /// Nil: it may ask nothing.
+    private func audience(of peer: PeerID) -> SyncAudience? {
+        if case .admitted(let audience) = admissions[peer] { audience } else { nil }
+    }
+
     /// Both sides accepted each other.
     private func isOpen(_ peer: PeerID) -> Bool { sessions[peer]?.isAccepted == true && isAdmitted(peer) }
 
     private mutating func openIfReady(_ peer: PeerID, at now: Instant) {
         guard isOpen(peer) else { return }
         effects.append(.emit(.opened(peer)))
+        let isRestricted = audience(of: peer) != .all
+        sessions[peer]?.isRestricted = isRestricted
+        sessions[peer]?.seek(replica.missing.sorted(), replica, at: now)
         // What is below our lows isn't in the tree.
         sessions[peer]?.queryDepths(replica)
         // One reconciliation teaches both: the lower name begins.
@@ -333,6 +348,7 @@ package struct SyncCore: Sendable {
         case .nothing, .refused: return
         case .greeted:
             sessions[peer]?.isAccepted = true
+            sessions[peer]?.isRefused = false
             if memories[peer]?.refusals ?? 0 > 0 { remember(peer) { $0.refusals = 0 } }
             openIfReady(peer, at: now)
         case .batch(let batch, let entries, let door):
@@ -353,6 +369,8 @@ package struct SyncCore: Sendable {
                 interval = interval.doubled(times, max: interval * configuration.fruitlessIntervalsMax)
             }
             timers.set(.reconcile(peer), at: now + jittered(interval))
+            if !replica.missing.isEmpty { sessions[peer]?.seek(replica.missing.sorted(), replica, at: now) }
+            if sessions[peer]?.isRestricted == true { sessions[peer]?.queryDepths(replica) }
             if let count = sessions[peer]?.reconciledCount, count % 8 == 0 { sessions[peer]?.queryDepths(replica) }
         }
     }
@@ -364,6 +382,7 @@ package struct SyncCore: Sendable {
             pause(peer, until: now + jittered(configuration.busyDelay))
         case .notIntroduced, .unknownCommunity, .badProof, .notMember, .excluded, .unavailable, .badRequest:
             sessions[peer]?.isAccepted = false
+            sessions[peer]?.isRefused = true
             let refusals = memories[peer]?.refusals ?? 0
             remember(peer) { $0.refusals = refusals + 1 }
             let delay = jittered(configuration.interval.doubled(refusals, max: configuration.penaltyMax))
@@ -386,6 +405,13 @@ package struct SyncCore: Sendable {
     }
 
     // MARK: Our own side
+
+    private mutating func missingChanged(_ ids: [EntryID], at now: Instant) {
+        let news = ids.prefix(configuration.limits.missingMax).filter { !replica.missing.contains($0) }
+        replica.changeMissing(ids.prefix(configuration.limits.missingMax))
+        guard !news.isEmpty else { return }
+        for peer in order where isOpen(peer) { sessions[peer]?.seek(news, replica, at: now) }
+    }
 
     private mutating func wanted(_ device: DeviceID, from peer: PeerID?) {
         if let peer, isOpen(peer) {
@@ -437,21 +463,30 @@ package struct SyncCore: Sendable {
 
     private mutating func asked(_ id: RequestID, by peer: PeerID, _ request: SyncRequest, at now: Instant) {
         if case .hello(let hello) = request { return greeted(id, by: peer, hello, at: now) }
-        guard isAdmitted(peer) else { return refuse(id, request, .notIntroduced) }
+        guard let audience = audience(of: peer) else { return refuse(id, request, .notIntroduced) }
         guard server.admit(peer, at: now) else { return refuse(id, request, .busy) }
         stats.requestsServed &+= 1
         let limits = configuration.limits
         switch request {
         case .hello: return
         case .roots(let theirs):
-            let (roots, parts) = replica.answer(theirs, limits)
+            var (roots, parts) = replica.answer(theirs, limits)
+            if audience == .governance {
+                // There is no difference that it could be told of.
+                (roots.feeds, roots.feedCount) = (theirs.feeds, theirs.feedCount)
+                parts.feeds = []
+            }
             effects.append(.answer(id, .roots(roots, parts)))
             if parts.isEmpty { postpone(peer, at: now) }
-        case .parts(let parts):
+        case .parts(var parts):
+            if audience == .governance { parts.feeds = [] }
             learn(parts, of: peer, at: now)
             effects.append(.answer(id, .parts(replica.answer(parts, limits))))
         case .feeds(let devices):
-            effects.append(.answer(id, .feeds(Self.unique(devices).compactMap { replica[$0] })))
+            let feeds = audience == .all ? Self.unique(devices).compactMap { replica[$0] } : []
+            effects.append(.answer(id, .feeds(feeds)))
+        case .entries(let ranges, _, _) where audience == .governance:
+            effects.append(.answer(id, .entries(ranges.map { _ in [] })))
         case .entries(let ranges, let bytesMax, let withBodies):
             server.entries(ranges, bytesMax: bytesMax, withBodies: withBodies, id, by: peer, replica, &stats)
         case .governance(let after, let countMax, let bytesMax):
@@ -493,11 +528,16 @@ package struct SyncCore: Sendable {
         guard admissions[peer] != nil || admissions.count < 2 * configuration.limits.peersMax,
             server.admit(peer, at: now)
         else { return refuse(id, .hello(hello), .busy) }
+        // Once more: something about us is new to the peer.
+        if isAdmitted(peer) { sessions[peer]?.wantsReconcile = true }
         admissions[peer] = .judging(id)
         effects.append(.judge(peer, hello))
+        sessions[peer]?.device = hello.device
     }
 
-    private mutating func judged(_ peer: PeerID, _ refusal: SyncRefusal?, at now: Instant) {
+    private mutating func judged(
+        _ peer: PeerID, _ refusal: SyncRefusal?, _ audience: SyncAudience, at now: Instant
+    ) {
         guard case .judging(let id) = admissions[peer] else {
             stats.ignored &+= 1
             return
@@ -507,10 +547,28 @@ package struct SyncCore: Sendable {
             stats.requestsRefused[refusal, default: 0] &+= 1
             effects.append(.answer(id, .refused(refusal)))
         } else {
-            admissions[peer] = .admitted
+            admissions[peer] = .admitted(audience)
             effects.append(.answer(id, .accepted))
+            greetAgain(peer)
             openIfReady(peer, at: now)
         }
+    }
+
+    /// Who refused us may know us by now, if we know it.
+    private mutating func greetAgain(_ peer: PeerID) {
+        guard sessions[peer]?.isRefused == true else { return }
+        sessions[peer]?.isRefused = false
+        sessions[peer]?.isPaused = false
+        timers.cancel(.resume(peer))
+    }
+
+    /// The peer learns it by another hello of ours.
+    private mutating func audienceChanged(_ peer: PeerID, _ audience: SyncAudience, at now: Instant) {
+        guard sessions[peer] != nil, audience != self.audience(of: peer) else { return }
+        if case .judging = admissions[peer] { return }
+        admissions[peer] = .admitted(audience)
+        greetAgain(peer)
+        sessions[peer]?.isAccepted = false
     }
 
     /// The peer's descent teaches us as well.

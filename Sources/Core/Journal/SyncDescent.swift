@@ -24,7 +24,7 @@ package struct SyncDescent: Sendable {
 
     /// - Parameter own: the roots that were sent.
     package init(
-        own: SyncRoots, theirs: SyncRoots, withGovernance: Bool, _ limits: SyncLimits
+        own: SyncRoots, theirs: SyncRoots, withFeeds: Bool, withGovernance: Bool, _ limits: SyncLimits
     ) throws(SyncViolation) {
         guard theirs.feedCount <= JournalLimits.feedsMax, theirs.governanceCount <= limits.governanceMax else {
             throw .endlessTree
@@ -36,6 +36,7 @@ package struct SyncDescent: Sendable {
         governance = TreeDescent(
             root: theirs.governance, count: theirs.governanceCount,
             isNeeded: own.governance != theirs.governance, limits)
+        feeds.isSkipped = !withFeeds
         governance.isSkipped = !withGovernance
     }
 

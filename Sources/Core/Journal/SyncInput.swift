@@ -24,7 +24,9 @@ package enum SyncInput: Sendable {
     case peerReady(PeerID, SyncHello)
     case peerGone(PeerID)
     /// Answer to `.judge`; nil: the peer may ask and be asked.
-    case judged(PeerID, SyncRefusal?)
+    case judged(PeerID, SyncRefusal?, SyncAudience = .all)
+    /// The roster changed so that the peer may ask for more or less than before, also if it was refused.
+    case audienceChanged(PeerID, SyncAudience)
     /// The roster changed so that the peer no longer may.
     case peerExcluded(PeerID)
 
@@ -34,8 +36,11 @@ package enum SyncInput: Sendable {
     case feedsChanged([FeedRecord])
     /// The canonical proof of each forked feed. Where the record says frozen, the leaf names the proof's sequence.
     case proofsChanged([FaultProof])
-    /// Governance entries that replicas should agree on: all held, without those that a cut or a fault proof voids.
+    /// Governance entries on our disk. Those added are what replicas should agree on; those removed are held all the
+    /// same, but a cut or a fault proof voids them.
     case governanceChanged(added: [EntryID], removed: [EntryID])
+    /// All the governance entries that others refer to and that aren't here: asked for by name, of whoever is there.
+    case missingChanged([EntryID])
     /// Answer to `.received` and `.receivedProofs`, exactly one for each, after the changes that follow from it.
     case settled(SyncBatchID, SyncOutcome)
     case loaded(SyncLoadID, JournalAnswer)
@@ -61,6 +66,13 @@ package enum SyncInput: Sendable {
     case syncRequested
     /// Entries that came from this peer are on our disk; sent together a little later.
     case receiptsDue(PeerID, [SyncReceipt])
+}
+
+/// What a peer may ask for.
+package enum SyncAudience: Hashable, Sendable {
+    case all
+    /// Who is let in, but not to everything (yet): governance and fault proofs. Of feeds it is told nothing.
+    case governance
 }
 
 /// What became of a batch.

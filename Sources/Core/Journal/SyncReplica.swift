@@ -31,6 +31,10 @@ extension EntryID: HashTreeLeaf {
 package struct SyncReplica: Sendable {
     package internal(set) var feeds = HashTree<SyncFeed>()
     package internal(set) var governance = HashTree<EntryID>()
+    /// Governance entries that are held and voided: nobody is told of them, and nobody is asked for them.
+    private var aside: Set<EntryID> = []
+    /// Governance entries that others refer to and that aren't held.
+    package private(set) var missing: Set<EntryID> = []
     private var proofs: [DeviceID: FaultProof] = [:]
     private var records: [DeviceID: FeedRecord] = [:]
     package private(set) var stamp: UInt64
@@ -58,9 +62,20 @@ package struct SyncReplica: Sendable {
     }
 
     package mutating func changeGovernance(added: [EntryID], removed: [EntryID]) {
-        for id in removed where governance.remove(id.key) { stamp &+= 1 }
-        for id in added where governance.set(id) { stamp &+= 1 }
+        for id in removed {
+            aside.insert(id)
+            if governance.remove(id.key) { stamp &+= 1 }
+        }
+        for id in added {
+            aside.remove(id)
+            if governance.set(id) { stamp &+= 1 }
+        }
     }
+
+    /// Whether the governance entry is on our disk.
+    package func holds(_ id: EntryID) -> Bool { governance[id.bytes] != nil || aside.contains(id) }
+
+    package mutating func changeMissing(_ ids: some Sequence<EntryID>) { missing = Set(ids) }
 
     private mutating func updateLeaf(of device: DeviceID) {
         let proof = proofs[device]?.sequence

@@ -167,8 +167,9 @@ struct SyncServer: Sendable {
                 end(serving, .governance(stored.map(\.entry), next: max(after, last), isEnd: isEnd))
             }
         case (.named, .entries(let stored)):
+            // Other kinds are asked for by their feeds: whoever has a name of one got it from nobody's tree.
             var entries: [Entry] = []
-            for item in stored {
+            for item in stored where item.entry.header.kind.isGovernance {
                 serving.bytes += item.entry.encodedBytesCount
                 guard entries.isEmpty || serving.bytes <= serving.bytesMax else { break }
                 entries.append(item.entry)

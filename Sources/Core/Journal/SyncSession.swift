@@ -21,11 +21,13 @@ struct SyncSession: Sendable {
         case entries([SyncOffers.Step], bytesMax: Int)
         case listing(countMax: Int)
         case named([EntryID])
+        /// Of which nobody said that the peer has them.
+        case missing([EntryID])
         case proofs([DeviceID])
 
         fileprivate var isHeavy: Bool {
             switch self {
-            case .entries, .listing, .named: true
+            case .entries, .listing, .named, .missing: true
             case .hello, .roots, .parts, .feeds, .proofs: false
             }
         }
@@ -47,17 +49,16 @@ struct SyncSession: Sendable {
         case fruitless
     }
 
-    private struct HoldOff: Sendable {
-        var until: Instant
-        var count: Int
-    }
-
     let peer: PeerID
     let hello: SyncHello
+    /// Which device the peer has shown to be.
+    var device = DeviceID(.zero)
     private(set) var serial: UInt64
     /// The peer accepted our hello.
     var isAccepted = false
     var isPaused = false
+    /// The peer refused our hello.
+    var isRefused = false
     var wantsReconcile = false
     /// Trees were compared, whoever began.
     var isCompared = false
@@ -77,10 +78,13 @@ struct SyncSession: Sendable {
     private(set) var listingAfter: UInt64
     private var governance: Deque<EntryID> = []
     private var governanceWanted: Set<EntryID> = []
+    private var missing: SyncMissing
+    /// The peer is told nothing of feeds, and isn't asked about others' than its own.
+    var isRestricted = false
     private(set) var offers = SyncOffers()
     private var proofs: Deque<DeviceID> = []
     private var queries: Deque<DeviceID> = []
-    private var holdOffs: [Bytes32: HoldOff] = [:]
+    private var holdOffs: [Bytes32: SyncHoldOff] = [:]
     private var underWay: [RequestID: Purpose] = [:]
     private let configuration: SyncConfiguration
     private var limits: SyncLimits { configuration.limits }
@@ -94,11 +98,12 @@ struct SyncSession: Sendable {
         self.serial = serial
         self.listingAfter = listingAfter
         self.configuration = configuration
+        missing = SyncMissing(configuration)
     }
 
     var isIdle: Bool {
         underWay.isEmpty && descent == nil && !wantsReconcile && !isListing && governance.isEmpty
-            && offers.isEmpty && proofs.isEmpty && queries.isEmpty
+            && missing.isEmpty && offers.isEmpty && proofs.isEmpty && queries.isEmpty
     }
     /// There is nothing to ask for, and that was told. Mutating, so that nothing is copied for it.
     mutating func isQuiet() -> Bool { isCaughtUp && isAccepted && isIdle }
@@ -190,7 +195,7 @@ struct SyncSession: Sendable {
         var ids: [EntryID] = []
         for _ in 0..<min(governance.count, Self.looksMax) where ids.count < configuration.pageCount {
             guard let wanted = governance.popFirst() else { break }
-            if replica.governance[wanted.bytes] != nil {
+            if replica.holds(wanted) {
                 governanceWanted.remove(wanted)
             } else if ledger.isClaimed(wanted) {
                 governance.append(wanted)
@@ -198,14 +203,24 @@ struct SyncSession: Sendable {
                 ids.append(wanted)
             }
         }
-        guard !ids.isEmpty else { return nil }
+        guard !ids.isEmpty else { return nextMissing(id, replica, &ledger) }
         ledger.claim(ids)
         underWay[id] = .named(ids)
         return .named(ids, bytesMax: configuration.pageBytes)
     }
 
+    private mutating func nextMissing(
+        _ id: RequestID, _ replica: SyncReplica, _ ledger: inout SyncLedger
+    ) -> SyncRequest? {
+        let ids = missing.next(countMax: configuration.pageCount, replica, ledger)
+        guard !ids.isEmpty else { return nil }
+        ledger.claim(ids)
+        underWay[id] = .missing(ids)
+        return .named(ids, bytesMax: configuration.pageBytes)
+    }
+
     /// Governance entries looked at in one go, most of them perhaps claimed by others.
-    private static let looksMax = 1_024
+    static let looksMax = 1_024
 
     /// Only when the peer has no governance entry left for us.
     private mutating func nextEntries(
@@ -223,6 +238,12 @@ struct SyncSession: Sendable {
 
     // MARK: Wishes
 
+    /// Asks the peer for governance entries of which only others' references are known.
+    mutating func seek(_ ids: [EntryID], _ replica: SyncReplica, at now: Instant) {
+        missing.seek(ids.filter { !isHeldOff($0.key, at: now) }, replica, at: now)
+        if !missing.isEmpty { isCaughtUp = false }
+    }
+
     /// Asks the peer for its head of one feed.
     mutating func query(_ device: DeviceID) -> Bool {
         guard queries.count < limits.queriesMax else { return false }
@@ -232,6 +253,10 @@ struct SyncSession: Sendable {
 
     /// Feeds whose heads agree and which the peer may hold deeper than we.
     mutating func queryDepths(_ replica: SyncReplica) {
+        guard !isRestricted else {
+            _ = query(device)
+            return
+        }
         for feed in replica.feeds.leaves(at: .root) where !offers.contains(feed.device) {
             guard case .held(let low, let head) = feed.state,
                 low > SyncOffers.lowest(head.sequence, configuration)
@@ -255,7 +280,7 @@ struct SyncSession: Sendable {
     }
 
     mutating func learn(_ id: EntryID, _ replica: SyncReplica, at now: Instant) -> Bool {
-        guard replica.governance[id.bytes] == nil, !isHeldOff(id.key, at: now),
+        guard !replica.holds(id), !isHeldOff(id.key, at: now),
             governanceWanted.count < limits.governanceWantedMax
         else { return false }
         if governanceWanted.insert(id).inserted { governance.append(id) }
@@ -266,9 +291,7 @@ struct SyncSession: Sendable {
 
     private mutating func holdOff(_ key: Bytes32, at now: Instant) {
         if holdOffs.count >= JournalLimits.feedsMax { holdOffs.removeAll() }
-        let count = (holdOffs[key]?.count ?? 0) + 1
-        let time = configuration.holdOff.doubled(count - 1, max: configuration.holdOffMax)
-        holdOffs[key] = HoldOff(until: now + time, count: count)
+        holdOffs[key] = SyncHoldOff(after: holdOffs[key], configuration, at: now)
     }
 
     // MARK: Answers
@@ -306,6 +329,9 @@ struct SyncSession: Sendable {
         case (.listing(let countMax), .governance(let entries, let next, let isEnd)):
             giveUp(id, &ledger)
             return try listed(entries, next: next, isEnd: isEnd, countMax: countMax, replica, &ledger, at: now)
+        case (.missing(let ids), .named(let entries)):
+            giveUp(id, &ledger, requeues: false)
+            return try missingAnswered(ids, entries, &ledger, at: now)
         case (.named(let ids), .named(let entries)):
             giveUp(id, &ledger)
             return try namedAnswered(ids, entries, &ledger, at: now)
@@ -313,7 +339,7 @@ struct SyncSession: Sendable {
             giveUp(id, &ledger, requeues: false)
             return try entriesAnswered(steps, bytesMax, pages, replica, &ledger, &stats, at: now)
         case (.hello, _), (.roots, _), (.parts, _), (.feeds, _), (.proofs, _), (.listing, _), (.named, _),
-            (.entries, _):
+            (.missing, _), (.entries, _):
             giveUp(id, &ledger)
             throw .wrongAnswer
         }
@@ -337,7 +363,8 @@ struct SyncSession: Sendable {
             listingLeft = min(theirs.governanceCount, limits.governanceMax) + limits.entriesPerRangeMax
         }
         if isListing { foundCount += 1 }
-        var descent = try SyncDescent(own: own, theirs: theirs, withGovernance: !isListing, limits)
+        var descent = try SyncDescent(
+            own: own, theirs: theirs, withFeeds: !isRestricted, withGovernance: !isListing, limits)
         let learnt = try descent.begin(parts, &replica)
         self.descent = descent
         return take(learnt, replica, at: now)
@@ -397,22 +424,43 @@ struct SyncSession: Sendable {
             ledger.listing = nil
             isListingStale = true
         }
-        let new = entries.filter { replica.governance[$0.id.bytes] == nil }
+        let new = entries.filter { !replica.holds($0.id) }
         return new.isEmpty ? .nothing : batch(governance: new, &ledger)
     }
 
-    private mutating func namedAnswered(
+    private mutating func missingAnswered(
         _ ids: [EntryID], _ entries: [Entry], _ ledger: inout SyncLedger, at now: Instant
     ) throws(SyncViolation) -> OnAnswer {
+        let given = try checked(entries, of: ids)
+        let isFull = isFull(entries)
+        for id in ids where !given.contains(id) {
+            if isFull { missing.putBack([id]) } else { missing.lacks(id, at: now) }
+        }
+        return entries.isEmpty ? .nothing : batch(governance: entries, &ledger)
+    }
+
+    /// Only what was asked for; the id says what it is.
+    private func checked(_ entries: [Entry], of ids: [EntryID]) throws(SyncViolation) -> Set<EntryID> {
         let given = Set(entries.map(\.id))
         guard given.count == entries.count, given.isSubset(of: ids), entries.allSatisfy(isGovernance) else {
             throw .unasked
         }
         guard entries.allSatisfy({ $0.content != nil }) else { throw .bodyMissing }
+        return given
+    }
+
+    /// What isn't there may have been left out for want of room.
+    private func isFull(_ entries: [Entry]) -> Bool {
         let bytes = entries.reduce(0) { $0 + $1.encodedBytesCount }
-        let isFull = !entries.isEmpty && bytes + Entry.bytesMax > configuration.pageBytes
+        return !entries.isEmpty && bytes + Entry.bytesMax > configuration.pageBytes
+    }
+
+    private mutating func namedAnswered(
+        _ ids: [EntryID], _ entries: [Entry], _ ledger: inout SyncLedger, at now: Instant
+    ) throws(SyncViolation) -> OnAnswer {
+        let given = try checked(entries, of: ids)
+        let isFull = isFull(entries)
         for id in ids where !given.contains(id) {
-            // Left out for want of room, or not there at all.
             if isFull { continue }
             holdOff(id.key, at: now)
             governanceWanted.remove(id)
@@ -484,7 +532,7 @@ struct SyncSession: Sendable {
             holdOff(device.bytes, at: now)
             offers.forget(device)
         }
-        for id in batch.governance where replica.governance[id.bytes] == nil {
+        for id in batch.governance where !replica.holds(id) {
             stats.holdOffs &+= 1
             holdOff(id.key, at: now)
         }
@@ -506,6 +554,9 @@ struct SyncSession: Sendable {
         case .named(let ids):
             ledger.release(ids)
             governance.append(contentsOf: ids)
+        case .missing(let ids):
+            ledger.release(ids)
+            if requeues { missing.putBack(ids) }
         case .entries(let steps, _):
             ledger.release(steps.map(\.range.device))
             guard requeues else { return }
@@ -530,60 +581,10 @@ struct SyncSession: Sendable {
         listingAfter = 0
         governance = []
         governanceWanted = []
+        missing.removeAll()
         offers = SyncOffers()
         proofs = []
         queries = []
         isCaughtUp = false
-    }
-}
-
-/// Whether what came is what was asked for.
-enum SyncPage {
-    enum OnPage: Sendable {
-        case good
-        /// The peer doesn't have it.
-        case nothing
-        /// The first can't stand in one feed with our head: the proof of a fork. What follows it proves no more.
-        case fork
-    }
-
-    static func check(
-        _ page: [Entry], _ step: SyncOffers.Step, _ community: CommunityID
-    ) throws(SyncViolation) -> OnPage {
-        let range = step.range
-        guard page.count <= range.countMax else { throw .unasked }
-        guard let first = page.first else { return .nothing }
-        var expected = range.isNewestFirst ? range.sequences.upperBound : range.sequences.lowerBound
-        var previous: Entry?
-        for entry in page {
-            let header = entry.header
-            guard header.device == range.device, header.community == community, header.sequence == expected,
-                range.sequences.contains(header.sequence)
-            else { throw .unasked }
-            if let previous {
-                let (upper, lower) = range.isNewestFirst ? (previous, entry) : (entry, previous)
-                guard upper.header.previous == lower.id else { throw .unlinked }
-            }
-            if entry.content == nil, header.retention == .permanent { throw .bodyMissing }
-            expected = range.isNewestFirst ? expected.previous : expected.next
-            previous = entry
-        }
-        switch step.aim {
-        case .anew, .down: return .good
-        case .up(let head): return first.header.previous == head.id ? .good : .fork
-        case .probe(let head):
-            // The peer said that another one stands here.
-            guard first.id != head.id else { throw .unlinked }
-            return .fork
-        }
-    }
-}
-
-extension Duration {
-    /// Twice as long, so many times.
-    func doubled(_ times: Int, max: Duration) -> Duration {
-        var time = self
-        for _ in 0..<Swift.max(0, times) where time < max { time = time * 2 }
-        return Swift.min(time, max)
     }
 }

@@ -2,61 +2,76 @@
 import TuttiIdentity
 import TuttiJournal
 
-/// Who takes part in a community's replica on this node: which device each peer has shown to be, and who was let in
-/// before we could know whether they belong.
+/// Who takes part in a community's replica on this node: which device each connected peer has shown to be, and what it
+/// may ask for by the roster as it stands.
 struct JournalPeers: Sendable {
-    /// Once it was accepted.
-    private var devices: [PeerID: DeviceID] = [:]
+    enum Standing: Hashable, Sendable {
+        case open(SyncAudience)
+        case refused(SyncRefusal)
+    }
+
+    private struct Peer: Sendable {
+        let hello: SyncHello
+        var standing: Standing
+    }
+
+    /// Whose proof was checked. One more than this is judged, and not again when the roster changes.
+    private static let knownMax = 1_024
+
+    private var known: [PeerID: Peer] = [:]
+    /// Of those that may take part.
     private var peers: [DeviceID: PeerID] = [:]
     /// Peers to which our hello went.
     private var ready: Set<PeerID> = []
-    /// With what they showed.
-    private var provisional: [PeerID: SyncHello] = [:]
-    /// Nothing was missing once: who isn't in the roster is a stranger.
+    /// This node has found itself in the roster once: who isn't there is a stranger.
     var hasCaughtUp = false
 
     /// Ordered.
-    var accepted: [PeerID] { devices.keys.sorted() }
-    func isAccepted(_ peer: PeerID) -> Bool { devices[peer] != nil }
+    var accepted: [PeerID] { known.keys.filter(isAccepted).sorted() }
+    func isAccepted(_ peer: PeerID) -> Bool { if case .open = known[peer]?.standing { true } else { false } }
     func isReady(_ peer: PeerID) -> Bool { ready.contains(peer) }
     func peer(of device: DeviceID) -> PeerID? { peers[device] }
 
     mutating func setReady(_ peer: PeerID) { ready.insert(peer) }
 
-    /// Nil: it may take part. Its proof was checked.
-    func refusal(of hello: SyncHello, _ roster: Roster) -> SyncRefusal? {
+    func standing(of hello: SyncHello, _ roster: Roster) -> Standing {
         guard let device = roster.devices[hello.device] else {
             // A newcomer takes the community's governance from whom it finds; what it has itself is its own join.
-            return hasCaughtUp ? .notMember : nil
+            return hasCaughtUp ? .refused(.notMember) : .open(.governance)
         }
-        if device.cut != nil { return .excluded }
-        return device.open == .all ? nil : .notMember
+        if device.cut != nil { return .refused(.excluded) }
+        return .open(device.open == .all ? .all : .governance)
     }
 
-    mutating func accept(_ peer: PeerID, _ hello: SyncHello, _ roster: Roster) {
-        if roster.devices[hello.device] == nil { provisional[peer] = hello }
-        devices[peer] = hello.device
-        peers[hello.device] = peer
+    /// A peer has shown which device it is.
+    mutating func judged(_ peer: PeerID, _ hello: SyncHello, _ standing: Standing) {
+        if let before = known[peer]?.hello.device, peers[before] == peer { peers[before] = nil }
+        guard known[peer] != nil || known.count < Self.knownMax else { return }
+        known[peer] = Peer(hello: hello, standing: standing)
+        if case .open = standing { peers[hello.device] = peer }
     }
 
-    /// Ordered by peer.
-    mutating func takeProvisional() -> [(peer: PeerID, hello: SyncHello)] {
-        defer { provisional.removeAll() }
-        return provisional.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    /// Whose standing is another by this roster, ordered by peer.
+    func changed(by roster: Roster) -> [(peer: PeerID, hello: SyncHello, standing: Standing)] {
+        known.keys.sorted().compactMap { peer in
+            guard let known = known[peer] else { return nil }
+            let standing = standing(of: known.hello, roster)
+            return standing == known.standing ? nil : (peer, known.hello, standing)
+        }
     }
 
-    /// Ordered: accepted peers whose device was removed.
-    func cut(by roster: Roster) -> [PeerID] {
-        accepted.filter { peer in devices[peer].flatMap { roster.devices[$0]?.cut } != nil }
-    }
-
-    mutating func exclude(_ peer: PeerID) {
-        if let device = devices.removeValue(forKey: peer), peers[device] == peer { peers[device] = nil }
+    /// Those that the roster doesn't name and that have shown a join, ordered by peer.
+    func newcomers(_ roster: Roster) -> [(peer: PeerID, hello: SyncHello)] {
+        known.keys.sorted().compactMap { peer in
+            guard let hello = known[peer]?.hello, hello.join != nil, roster.devices[hello.device] == nil else {
+                return nil
+            }
+            return (peer, hello)
+        }
     }
 
     mutating func forget(_ peer: PeerID) {
-        exclude(peer)
+        if let device = known.removeValue(forKey: peer)?.hello.device, peers[device] == peer { peers[device] = nil }
         ready.remove(peer)
-        provisional[peer] = nil
     }
 }

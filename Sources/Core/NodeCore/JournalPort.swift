@@ -46,6 +46,8 @@ package struct JournalPort: Sendable {
     private var publications = RequestNumbers(owner: 7)
     private var results: [JournalResult] = []
     private var governance = GovernanceShelf()
+    /// Governance entries that others refer to and that aren't here.
+    private var sought: [EntryID] = []
 
     package init(_ start: JournalStart, own: PeerID, seed: UInt64, at now: Instant) {
         journal = JournalCore(
@@ -60,7 +62,9 @@ package struct JournalPort: Sendable {
         isIntroduced = start.opening.feeds.contains { $0.device == ownDevice }
         journal.restore(governance: start.governance)
         fold.restore(start.governance, forks: journal.forks)
-        for stored in start.governance { governance.keep(stored.entry) }
+        var change = GovernanceShelf.Change()
+        for stored in start.governance { governance.keep(stored.entry, &change) }
+        sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)
         members.hasCaughtUp = isAtHome
     }
 
@@ -75,8 +79,8 @@ package struct JournalPort: Sendable {
         journal.handle(.rosterChanged(community.roster), at: now)
         sync.handle(.feedsChanged(journal.feeds), at: now)
         sync.handle(.proofsChanged(journal.proofs), at: now)
-        let held = governance.ids { !isAmbiguous($1, of: $0) }
-        sync.handle(.governanceChanged(added: held, removed: []), at: now)
+        reviewGovernance(at: now)
+        seekMissing(at: now)
         meetAll(at: now, context)
     }
 
@@ -308,13 +312,11 @@ package struct JournalPort: Sendable {
     }
 
     private mutating func admitted(_ entries: [StoredEntry], at now: Instant) {
-        var added: [EntryID] = []
-        for entry in entries.map(\.entry) where entry.header.kind.isGovernance {
-            governance.keep(entry)
-            if !isAmbiguous(entry.point, of: entry.header.device) { added.append(entry.id) }
-        }
-        if !added.isEmpty {
-            sync.handle(.governanceChanged(added: added, removed: []), at: now)
+        var change = GovernanceShelf.Change()
+        for entry in entries.map(\.entry) where entry.header.kind.isGovernance { governance.keep(entry, &change) }
+        if !change.isEmpty {
+            sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)
+            reviewGovernance(at: now)
             results.append(.communityChanged)
         }
         results.append(.admitted(entries))
@@ -323,9 +325,25 @@ package struct JournalPort: Sendable {
     /// For whoever knows the tag, and so the code.
     package func memberKey(_ tag: Bytes32) -> SealedMemberKey? { governance.memberKey(tag) }
 
-    /// At or behind the place where a feed forks: replicas may hold different ones and are the same nonetheless.
-    private func isAmbiguous(_ point: FeedPoint, of device: DeviceID) -> Bool {
-        journal.proof(against: device).map { point.sequence >= $0.sequence } ?? false
+    /// At or behind the place where a feed forks, and beyond a cut, replicas may hold different entries and are the same
+    /// nonetheless.
+    private mutating func reviewGovernance(at now: Instant) {
+        let roster = community.roster
+        let change = governance.review { [journal] device in
+            GovernanceShelf.Bounds(fork: journal.proof(against: device)?.sequence, cut: roster.devices[device]?.cut)
+        }
+        guard !change.isEmpty else { return }
+        sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)
+    }
+
+    /// What governance refers to is taken by its name, whatever became of its feed: else replicas would judge
+    /// differently for ever.
+    private mutating func seekMissing(at now: Instant) {
+        let missing = community.missing
+        guard missing != sought else { return }
+        sought = missing
+        journal.handle(.missingChanged(missing), at: now)
+        sync.handle(.missingChanged(missing), at: now)
     }
 
     private mutating func judged(
@@ -432,15 +450,35 @@ package struct JournalPort: Sendable {
     ) {
         // It may have gone while its join was looked at.
         guard context.peers.connection(to: peer) != nil else { return }
-        if let refusal = members.refusal(of: hello, community.roster) {
-            if refusal == .notMember, members.isAccepted(peer), community.roster.devices[hello.device] == nil {
-                exclude(peer, at: now, &context, &gossip)
-            }
-            return sync.handle(.judged(peer, refusal), at: now)
+        let standing = members.standing(of: hello, community.roster)
+        members.judged(peer, hello, standing)
+        switch standing {
+        case .open(let audience): sync.handle(.judged(peer, nil, audience), at: now)
+        case .refused(let refusal): sync.handle(.judged(peer, refusal), at: now)
         }
-        members.accept(peer, hello, community.roster)
-        sync.handle(.judged(peer, nil), at: now)
-        gossip?.setMember(peer, true, at: now, &context)
+        // For one that was here before; who was just judged has it already.
+        admit(peer, standing, at: now, &context, &gossip)
+    }
+
+    private mutating func admit(
+        _ peer: PeerID, _ standing: JournalPeers.Standing, at now: Instant, _ context: inout NodeContext,
+        _ gossip: inout GossipPort?
+    ) {
+        switch standing {
+        case .open(let audience): sync.handle(.audienceChanged(peer, audience), at: now)
+        case .refused: sync.handle(.peerExcluded(peer), at: now)
+        }
+        gossip?.setMember(peer, standing == .open(.all), at: now, &context)
+    }
+
+    /// Whoever is admitted or removed while it is connected has what it may from then on.
+    private mutating func reviewPeers(
+        at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
+    ) {
+        for (peer, hello, standing) in members.changed(by: community.roster) {
+            members.judged(peer, hello, standing)
+            admit(peer, standing, at: now, &context, &gossip)
+        }
     }
 
     private mutating func caughtUp(
@@ -448,21 +486,17 @@ package struct JournalPort: Sendable {
     ) {
         guard !members.hasCaughtUp, isAtHome else { return }
         members.hasCaughtUp = true
-        for (peer, hello) in members.takeProvisional() { introduce(hello, of: peer, at: now, &context, &gossip) }
+        // Their joins could not be judged before.
+        for (peer, hello) in members.newcomers(community.roster) {
+            introduce(hello, of: peer, at: now, &context, &gossip)
+        }
+        reviewPeers(at: now, &context, &gossip)
     }
 
     /// Our own device is known here, with all that this rests on. Who holds less may have it from a newcomer.
     private var isAtHome: Bool {
-        guard community.state.charter != nil, community.missing.isEmpty else { return false }
+        guard community.state.charter != nil else { return false }
         return device.map { community.roster.devices[$0.device] != nil } ?? true
-    }
-
-    private mutating func exclude(
-        _ peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
-    ) {
-        members.exclude(peer)
-        sync.handle(.peerExcluded(peer), at: now)
-        gossip?.setMember(peer, false, at: now, &context)
     }
 
     private mutating func apply(
@@ -470,16 +504,17 @@ package struct JournalPort: Sendable {
     ) {
         if change.roster {
             journal.handle(.rosterChanged(community.roster), at: now)
-            for peer in members.cut(by: community.roster) { exclude(peer, at: now, &context, &gossip) }
+            reviewGovernance(at: now)
+            reviewPeers(at: now, &context, &gossip)
         }
+        seekMissing(at: now)
     }
 
     private mutating func froze(
         _ proof: FaultProof, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
         sync.handle(.proofsChanged([proof]), at: now)
-        let removed = governance.ids(of: proof.device) { isAmbiguous($0, of: proof.device) }
-        sync.handle(.governanceChanged(added: [], removed: removed), at: now)
+        reviewGovernance(at: now)
         apply(fold.setForks(journal.forks), at: now, &context, &gossip)
     }
 

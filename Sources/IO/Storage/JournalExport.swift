@@ -13,11 +13,12 @@ import struct NIOCore.ByteBuffer
 /// |---|---|
 /// | first | `{"format":"tutti-export-1","community":"BASE64"}` |
 /// | an entry | `{"envelope":"BASE64","salt":"BASE64","body":"BASE64","seen":N}`; without salt and body when they were dropped |
+/// | an entry beside its feed | the same with `evidence` in place of `envelope` |
 /// | a fault proof | `{"proof":["BASE64","BASE64"]}`: two envelopes, the lower sequence first, then the lower entry id |
 /// | last | `{"entries":N,"proofs":N,"digest":"BASE64"}` |
 ///
 /// No blanks; fields in this order; base64 with padding; each line ends with one line feed. Entries are ordered by device
-/// and sequence, proofs by device, after all entries. The digest runs over all lines before: it starts as 32 zero bytes,
+/// and sequence, after them those beside their feeds by device, sequence and id, then proofs by device. The digest runs over all lines before: it starts as 32 zero bytes,
 /// and each line with its line feed makes it SHA-256(digest ‖ line).
 enum ExportLine {
     static let format = "tutti-export-1"
@@ -27,7 +28,8 @@ enum ExportLine {
     }
 
     static func entry(_ stored: StoredEntry) -> String {
-        var line = "{\"envelope\":\"\(base64(stored.entry.envelope.readableBytesView))\","
+        var line =
+            "{\"\(stored.isBeside ? "evidence" : "envelope")\":\"\(base64(stored.entry.envelope.readableBytesView))\","
         if let content = stored.entry.content {
             line += "\"salt\":\"\(base64(content.salt.bytes))\",\"body\":\"\(base64(content.body))\","
         }
@@ -78,10 +80,14 @@ extension SQLiteJournal {
                     db,
                     sql: """
                         SELECT \(EntryRow.columns) FROM names CROSS JOIN entries ON device = number
-                        ORDER BY bytes, sequence
+                        WHERE sequence > 0 ORDER BY bytes, sequence
                         """)
                 while let row = try rows.next() {
                     try add(ExportLine.entry(EntryRow(row).stored))
+                    report.entries += 1
+                }
+                for stored in try JournalReads(db: db).evidence() {
+                    try add(ExportLine.entry(stored))
                     report.entries += 1
                 }
                 for proof in try JournalReads(db: db).proofs() {

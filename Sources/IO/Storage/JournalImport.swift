@@ -55,7 +55,7 @@ package enum JournalImport {
             throw JournalImportError(line: 1, reason: "not the first line of an export")
         }
         var (report, digest, number) = (JournalExportReport(), ExportLine.digest(.zero, first), 1)
-        var (last, lastProof): (Entry?, FaultProof?)
+        var (last, lastProof): (StoredEntry?, FaultProof?)
         while let line = try reader.next() {
             number += 1
             func refuse(_ reason: String) -> JournalImportError { JournalImportError(line: number, reason: reason) }
@@ -66,10 +66,10 @@ package enum JournalImport {
             digest = ExportLine.digest(digest, line)
             if let stored = entryLine(line) {
                 guard lastProof == nil else { throw refuse("an entry after a proof") }
-                if let problem = problem(stored.entry, after: last, of: community, verify: verify) {
+                if let problem = problem(stored, after: last, of: community, verify: verify) {
                     throw refuse(problem)
                 }
-                last = stored.entry
+                last = stored
                 report.entries += 1
                 try take(.entry(stored))
             } else if let proof = proofLine(line) {
@@ -89,10 +89,16 @@ package enum JournalImport {
     }
 
     private static func problem(
-        _ entry: Entry, after last: Entry?, of community: CommunityID, verify: Bool
+        _ stored: StoredEntry, after last: StoredEntry?, of community: CommunityID, verify: Bool
     ) -> String? {
+        let entry = stored.entry
         guard entry.header.community == community else { return "an entry of another community" }
-        if let last {
+        if let last, last.isBeside || stored.isBeside {
+            guard stored.isBeside else { return "entries out of order" }
+            let (a, b) = (last.entry.header, entry.header)
+            let isLater = (a.device, a.sequence, last.entry.id) < (b.device, b.sequence, entry.id)
+            if last.isBeside, !isLater { return "entries out of order" }
+        } else if let last = last?.entry {
             let (a, b) = (last.header, entry.header)
             guard (a.device, a.sequence) < (b.device, b.sequence) else { return "entries out of order" }
             if a.device == b.device, a.sequence.next == b.sequence, b.previous != last.id { return "a broken feed" }
@@ -110,7 +116,8 @@ package enum JournalImport {
 
     private static func entryLine(_ line: String) -> StoredEntry? {
         let parts = parts(of: line)
-        guard parts.count >= 7, parts[1] == "envelope", let envelope = bytes(parts[3]), let seen = parts.last,
+        guard parts.count >= 7, parts[1] == "envelope" || parts[1] == "evidence", let envelope = bytes(parts[3]),
+            let seen = parts.last,
             let time = UInt64(seen.dropFirst().prefix { $0 != "}" })
         else { return nil }
         var content: Entry.Content?
@@ -119,7 +126,7 @@ package enum JournalImport {
             content = Entry.Content(salt: salt, body: body)
         }
         guard let entry = entry(envelope, content) else { return nil }
-        let stored = StoredEntry(entry, firstSeen: HybridTime(time))
+        let stored = StoredEntry(entry, firstSeen: HybridTime(time), isBeside: parts[1] == "evidence")
         return ExportLine.entry(stored) == line ? stored : nil
     }
 

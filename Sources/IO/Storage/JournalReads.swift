@@ -10,6 +10,8 @@ struct JournalReads {
     /// than a rare one.
     static let searchWordsMax = 8
     static let rankedMax = 2000
+    /// Arrivals that the quotas remember.
+    static let usageMax: Int64 = 65_536
 
     let db: Database
 
@@ -21,6 +23,8 @@ struct JournalReads {
             return try arrivals("kind < 256 AND arrival > ?", after: after, countMax: countMax, bytesMax: .max)
         case .arrivals(let after, let countMax, let bytesMax):
             return try arrivals("arrival > ?", after: after, countMax: countMax, bytesMax: bytesMax)
+        case .latest(let before, let countMax, let bytesMax):
+            return try latest(before: before, countMax: countMax, bytesMax: bytesMax)
         case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
             return .entries(
                 try feed(device, range, newestFirst: newestFirst, countMax: countMax, bytesMax: bytesMax))
@@ -33,6 +37,7 @@ struct JournalReads {
             return .documents(try search(text, countMax: countMax))
         case .expired(let retention, let before, let countMax):
             return .ids(try expired(retention, before: before, countMax: countMax))
+        case .usage(let since): return .usage(try usage(since: since))
         }
     }
 
@@ -66,6 +71,15 @@ struct JournalReads {
         return .arrivals(found.map(\.stored), last: found.last.map { UInt64(clamping: $0.arrival) } ?? after)
     }
 
+    private func latest(before: UInt64, countMax: Int, bytesMax: Int) throws -> JournalAnswer {
+        let found = try page(
+            rows(
+                "SELECT \(EntryRow.columns) FROM entries WHERE arrival < ? ORDER BY arrival DESC LIMIT ?",
+                [Int64(clamping: before), countMax]),
+            bytesMax: bytesMax)
+        return .arrivals(found.map(\.stored), last: found.last.map { UInt64(clamping: $0.arrival) } ?? before)
+    }
+
     private func feed(
         _ device: DeviceID, _ range: ClosedRange<EntrySequence>, newestFirst: Bool, countMax: Int, bytesMax: Int
     ) throws -> [StoredEntry] {
@@ -79,7 +93,8 @@ struct JournalReads {
                 ORDER BY sequence \(newestFirst ? "DESC" : "ASC") LIMIT ?
                 """,
                 [
-                    name.integer(0), Int64(clamping: range.lowerBound.value), Int64(clamping: range.upperBound.value),
+                    name.integer(0), Int64(clamping: max(1, range.lowerBound.value)),
+                    Int64(clamping: range.upperBound.value),
                     countMax,
                 ]),
             bytesMax: bytesMax)
@@ -110,6 +125,18 @@ struct JournalReads {
         var ids: [EntryID] = []
         while let row = try rows.next() { ids.append(try EntryRow(row).stored.entry.id) }
         return ids
+    }
+
+    /// What stands beside its feed, by device, sequence and id.
+    func evidence() throws -> [StoredEntry] {
+        let rows = try rows(
+            "SELECT \(EntryRow.columns) FROM entries WHERE sequence < 0 AND device IN (SELECT number FROM names)", [])
+        var found: [StoredEntry] = []
+        while let row = try rows.next() { found.append(try EntryRow(row).stored) }
+        return found.sorted { one, other in
+            let (a, b) = (one.entry, other.entry)
+            return (a.header.device, a.header.sequence, a.id) < (b.header.device, b.header.sequence, b.id)
+        }
     }
 
     // MARK: Facts
@@ -180,6 +207,35 @@ struct JournalReads {
         return settings
     }
 
+    /// The time that an entry claims lies at a fixed place of its form.
+    private func usage(since: HybridTime) throws -> [FeedUsage] {
+        var usages: [Int64: FeedUsage] = [:]
+        let heads = try rows(
+            """
+            SELECT feeds.device, bytes, substr(entry, 19, 8) FROM feeds
+            JOIN names ON number = feeds.device
+            JOIN entries ON entries.device = feeds.device AND entries.sequence = feeds.head
+            """, [])
+        while let row = try heads.next() {
+            usages[try row.integer(0)] = try FeedUsage(
+                device: DeviceID(row.bytes32(1)), headTime: HybridTime(row.number(2)), arrived: [])
+        }
+        let last = try row("SELECT COALESCE(MAX(arrival), 0) FROM entries", [])?.integer(0) ?? 0
+        let rows = try rows(
+            """
+            SELECT device, substr(entry, 19, 8), LENGTH(entry) FROM entries WHERE arrival > ? AND first_seen >= ?
+            """, [last - Self.usageMax, since.stored])
+        var arrived: [Int64: [UInt64: Int]] = [:]
+        while let row = try rows.next() {
+            let day = try HybridTime(row.number(1)).milliseconds / 86_400_000
+            arrived[try row.integer(0), default: [:]][day, default: 0] += Int(clamping: try row.integer(2))
+        }
+        for (device, days) in arrived {
+            usages[device]?.arrived = days.sorted { $0.key < $1.key }.map { .init(day: $0.key, bytes: $0.value) }
+        }
+        return usages.values.sorted { $0.device < $1.device }
+    }
+
     private func sequence(_ row: Row, _ column: Int) throws -> EntrySequence {
         let value = try EntrySequence(UInt64(clamping: row.integer(column)))
         guard value <= .max else { throw JournalStorageError.damaged }
@@ -196,13 +252,14 @@ struct JournalReads {
         JOIN names AS device ON device.number = messages.device
         """
 
-    private func messages(_ channel: Bytes32, before: HybridTime, countMax: Int) throws -> [MessageRow] {
+    private func messages(_ channel: Bytes32, before: MessagePlace, countMax: Int) throws -> [MessageRow] {
         let rows = try rows(
             """
-            \(Self.messages) WHERE messages.channel = (SELECT number FROM names WHERE bytes = ?) AND time < ?
+            \(Self.messages) WHERE messages.channel = (SELECT number FROM names WHERE bytes = ?)
+            AND (time, messages.id) < (?, ?)
             ORDER BY time DESC, messages.id DESC LIMIT ?
             """,
-            [channel.data, before.stored, countMax])
+            [channel.data, before.time.stored, before.id.bytes.data, countMax])
         var messages: [MessageRow] = []
         while let row = try rows.next() { messages.append(try message(row)) }
         return messages

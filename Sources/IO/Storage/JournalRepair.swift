@@ -57,7 +57,7 @@ extension SQLiteJournal {
         let rows = try Row.fetchCursor(
             db,
             sql: """
-                SELECT \(EntryRow.columns), device, sequence, kind, retention, due, bytes
+                SELECT \(EntryRow.columns), device, kind, retention, due, bytes
                 FROM entries LEFT JOIN names ON number = device ORDER BY device, sequence
                 """)
         var held: [Int64: Int64] = [:]
@@ -68,9 +68,10 @@ extension SQLiteJournal {
                 continue
             }
             let (entry, header) = (found.stored.entry, found.stored.entry.header)
-            let (device, sequence) = try (row.integer(5), row.integer(6))
+            let (device, sequence) = try (row.integer(6), row.integer(5))
             let due = row[9] as DatabaseValue
-            if try UInt64(clamping: sequence) != header.sequence.value
+            let place = found.stored.isBeside ? -found.arrival : Int64(clamping: header.sequence.value)
+            if try sequence != place
                 || row.integer(7) != Int64(header.kind.rawValue) || row.integer(8) != Int64(header.retention.rawValue)
                 || due != (EntryRow.due(entry, found.stored.firstSeen)?.databaseValue ?? .null)
                 || row.bytes(10) != header.device.bytes.bytes
@@ -182,7 +183,7 @@ package enum JournalRepair {
                         try Row.fetchOne(
                             db.cachedStatement(sql: "SELECT 1 FROM entries WHERE arrival = ?"), arguments: [arrival])
                         == nil
-                    try transaction.insert(entry, arrival: isFree ? arrival : nil)
+                    try transaction.insert(entry, arrival: isFree ? arrival : nil, givesWay: true)
                 }
                 try transaction.apply(facts)
                 try transaction.deriveFeeds()

@@ -6,7 +6,8 @@ import GRDB
 /// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents` and `search` are views
 /// that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
 /// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
-/// id, as a number), the rest against `mark`. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
+/// id, as a number), the rest against `mark`. An entry beside its feed has in place of its sequence its arrival number below zero, so that no
+/// range of the feed finds it. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
 enum JournalSchema {
     /// SQLite's default, and what a file is cut into when it is salvaged.
     static let pageBytes = 4096

@@ -10,6 +10,7 @@ struct JournalTransaction {
     let db: Database
 
     func apply(_ batch: JournalBatch) throws {
+        for end in batch.ends { try put(end) }
         for entry in batch.entries { try insert(entry) }
         for feed in batch.feeds { try put(feed) }
         for proof in batch.proofs { try put(proof) }
@@ -21,22 +22,33 @@ struct JournalTransaction {
 
     // MARK: Entries
 
-    /// - Parameter arrival: its number in the file that it is salvaged from, when that is free.
-    func insert(_ new: StoredEntry, arrival: Int64? = nil) throws {
+    /// - Parameters:
+    ///   - arrival: its number in the file that it is salvaged from, when that is free.
+    ///   - givesWay: beside its feed if another stands at its place.
+    func insert(_ new: StoredEntry, arrival: Int64? = nil, givesWay: Bool = false) throws {
         let (entry, header) = (new.entry, new.entry.header)
+        let reads = JournalReads(db: db)
         let device = try number(of: header.device.bytes)
-        let place = try row(
-            "SELECT \(EntryRow.columns) FROM entries WHERE device = ? AND sequence = ?",
-            [device, Int64(header.sequence.value)])
-        if let place {
-            let held = try EntryRow(place)
-            guard held.stored.entry.id == entry.id else {
+        var isBeside = new.isBeside
+        var held = isBeside ? nil : try reads.entry(device: device, sequence: Int64(header.sequence.value))
+        if let other = held, other.stored.entry.id != entry.id {
+            guard givesWay else {
                 throw JournalStorageError.failed("a different entry stands at this place of the feed")
             }
-            if held.stored.entry.content == nil, entry.content != nil {
-                try replace(held, with: entry)
+            (isBeside, held) = (true, nil)
+        }
+        if let held = try held ?? reads.entry(entry.id) {
+            if held.stored.entry.content == nil, entry.content != nil { try replace(held, with: entry) }
+            if held.stored.isBeside, !isBeside {
+                try run(
+                    "UPDATE entries SET sequence = ? WHERE arrival = ?", [Int64(header.sequence.value), held.arrival])
             }
             return
+        }
+        var (arrival, place) = (arrival, Int64(header.sequence.value))
+        if isBeside {
+            let next = try arrival ?? row("SELECT COALESCE(MAX(arrival), 0) + 1 FROM entries", [])?.integer(0) ?? 1
+            (arrival, place) = (next, -next)
         }
         try run(
             """
@@ -44,9 +56,22 @@ struct JournalTransaction {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                arrival, device, Int64(header.sequence.value), entry.id.bytes.prefix, Int64(header.kind.rawValue),
+                arrival, device, place, entry.id.bytes.prefix, Int64(header.kind.rawValue),
                 Int64(header.retention.rawValue), EntryRow.due(entry, new.firstSeen), new.firstSeen.stored,
                 Mark.of(entry, new.firstSeen), EntryRow.data(of: entry),
+            ])
+    }
+
+    /// What stands behind steps beside.
+    private func put(_ end: FeedEnd) throws {
+        try run(
+            """
+            UPDATE entries SET sequence = -arrival
+            WHERE device = ? AND sequence > 0 AND (sequence > ? OR (sequence = ? AND id <> ?))
+            """,
+            [
+                number(of: end.device.bytes), Int64(end.point.sequence.value), Int64(end.point.sequence.value),
+                end.point.id.bytes.prefix,
             ])
     }
 
@@ -183,7 +208,7 @@ struct JournalTransaction {
             db,
             sql: """
                 SELECT device, MAX(sequence), EXISTS (SELECT 1 FROM proofs WHERE proofs.device = entries.device)
-                FROM entries GROUP BY device ORDER BY device
+                FROM entries WHERE sequence > 0 GROUP BY device ORDER BY device
                 """)
         for row in heads {
             let (device, head) = try (row.integer(0), row.integer(1))
@@ -192,7 +217,9 @@ struct JournalTransaction {
             }
             var low = last.header.sequence
             let below = try Row.fetchCursor(
-                db, sql: "SELECT sequence FROM entries WHERE device = ? AND sequence < ? ORDER BY sequence DESC",
+                db,
+                sql:
+                    "SELECT sequence FROM entries WHERE device = ? AND sequence BETWEEN 1 AND ? - 1 ORDER BY sequence DESC",
                 arguments: [device, head])
             while let next = try below.next(), try UInt64(clamping: next.integer(0)) == low.previous.value {
                 low = low.previous

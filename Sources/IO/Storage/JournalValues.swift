@@ -53,6 +53,13 @@ extension Row {
         return value
     }
 
+    /// Eight bytes, big-endian.
+    func number(_ column: Int) throws -> UInt64 {
+        let value = try bytes(column)
+        guard value.count == 8 else { throw JournalStorageError.damaged }
+        return value.reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
     func buffer(_ column: Int) throws -> ByteBuffer {
         guard case .blob = (self[column] as DatabaseValue).storage else { throw JournalStorageError.damaged }
         return try withUnsafeData(atIndex: column) { data in ByteBuffer(bytes: data ?? Data()) }
@@ -61,7 +68,7 @@ extension Row {
 
 /// An entry as a row holds it.
 struct EntryRow {
-    static let columns = "arrival, id, first_seen, mark, entry"
+    static let columns = "arrival, id, first_seen, mark, entry, sequence"
 
     let arrival: Int64
     let stored: StoredEntry
@@ -71,16 +78,17 @@ struct EntryRow {
         arrival = try row.integer(0)
         var buffer = try row.buffer(4)
         stored = try Self.checked(
-            &buffer, id: row.integer(1), firstSeen: HybridTime(stored: row.integer(2)), mark: row.integer(3))
+            &buffer, id: row.integer(1), firstSeen: HybridTime(stored: row.integer(2)), mark: row.integer(3),
+            sequence: row.integer(5))
     }
 
     static func checked(
-        _ buffer: inout ByteBuffer, id: Int64, firstSeen: HybridTime, mark: Int64
+        _ buffer: inout ByteBuffer, id: Int64, firstSeen: HybridTime, mark: Int64, sequence: Int64
     ) throws -> StoredEntry {
         guard let entry = try? Entry(from: &buffer), buffer.readableBytes == 0, entry.id.bytes.prefix == id,
             Mark.of(entry, firstSeen) == mark
         else { throw JournalStorageError.damaged }
-        return StoredEntry(entry, firstSeen: firstSeen)
+        return StoredEntry(entry, firstSeen: firstSeen, isBeside: sequence < 0)
     }
 
     static func data(of entry: Entry) -> Data {

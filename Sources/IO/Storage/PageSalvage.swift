@@ -164,10 +164,12 @@ struct PageSalvage {
                 return nil
             }
         }
-        guard at + (last - 12) / 2 == bytes.count, let id = numbers[3], let seen = numbers[7], let mark = numbers[8]
+        guard at + (last - 12) / 2 == bytes.count, let sequence = numbers[2], let id = numbers[3],
+            let seen = numbers[7], let mark = numbers[8]
         else { return nil }
         var buffer = ByteBuffer(bytes: bytes[at...])
-        return try? EntryRow.checked(&buffer, id: id, firstSeen: HybridTime(stored: seen), mark: mark)
+        return try? EntryRow.checked(
+            &buffer, id: id, firstSeen: HybridTime(stored: seen), mark: mark, sequence: sequence)
     }
 
     // MARK: Numbers

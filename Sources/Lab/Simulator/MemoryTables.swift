@@ -9,6 +9,7 @@ struct MemoryTables: Sendable {
         let device: DeviceID
         let sequence: EntrySequence
 
+        init(_ device: DeviceID, _ sequence: EntrySequence) { (self.device, self.sequence) = (device, sequence) }
         init(_ entry: Entry) { (device, sequence) = (entry.header.device, entry.header.sequence) }
     }
 
@@ -39,9 +40,15 @@ struct MemoryTables: Sendable {
     /// Refuses a batch that could not be applied after all those on their way.
     mutating func claim(_ batch: JournalBatch) throws(JournalStorageError) {
         var own: [Place: EntryID] = [:]
-        for stored in batch.entries {
+        for stored in batch.entries where !stored.isBeside {
             let place = Place(stored.entry)
             let held = own[place] ?? claims[place] ?? index(of: place).map { entries[$0].entry.id }
+            if let held, held != stored.entry.id,
+                batch.ends.contains(where: { $0.isBehind(place.device, place.sequence, held) })
+            {
+                own[place] = stored.entry.id
+                continue
+            }
             guard held == nil || held == stored.entry.id else {
                 throw .failed("a different entry stands at this place of the feed")
             }
@@ -52,13 +59,14 @@ struct MemoryTables: Sendable {
 
     /// The batch isn't on its way any more.
     mutating func release(_ batch: JournalBatch) {
-        for stored in batch.entries { claims[Place(stored.entry)] = nil }
+        for stored in batch.entries where !stored.isBeside { claims[Place(stored.entry)] = nil }
     }
 
     mutating func dropClaims() { claims.removeAll() }
 
     mutating func apply(_ batch: JournalBatch) {
         release(batch)
+        for end in batch.ends { put(end) }
         for entry in batch.entries { insert(entry) }
         for feed in batch.feeds { feeds[feed.device] = feed }
         for proof in batch.proofs { proofs[proof.device] = proof }
@@ -76,15 +84,30 @@ struct MemoryTables: Sendable {
     private mutating func insert(_ new: StoredEntry) {
         if let index = byID[new.entry.id] {
             if entries[index].entry.content == nil, new.entry.content != nil { replace(index, with: new.entry) }
-            return
+            guard entries[index].isBeside, !new.isBeside else { return }
+            entries[index].isBeside = false
+            return place(index)
         }
-        let (index, device) = (entries.count, new.entry.header.device)
+        let index = entries.count
         entries.append(new)
         byID[new.entry.id] = index
         if new.entry.header.kind.isGovernance { governance.append(index) }
         bytesCount += new.entry.encodedBytesCount
-        let at = position(new.entry.header.sequence, in: byDevice[device] ?? [])
-        byDevice[device, default: []].insert(index, at: at)
+        if !new.isBeside { place(index) }
+    }
+
+    private mutating func place(_ index: Int) {
+        let header = entries[index].entry.header
+        let at = position(header.sequence, in: byDevice[header.device] ?? [])
+        byDevice[header.device, default: []].insert(index, at: at)
+    }
+
+    private mutating func put(_ end: FeedEnd) {
+        for index in byDevice[end.device] ?? [] {
+            let entry = entries[index].entry
+            entries[index].isBeside = end.isBehind(end.device, entry.header.sequence, entry.id)
+        }
+        byDevice[end.device]?.removeAll { entries[$0].isBeside }
     }
 
     private mutating func replace(_ index: Int, with entry: Entry) {
@@ -133,6 +156,10 @@ struct MemoryTables: Sendable {
         case .arrivals(let after, let countMax, let bytesMax):
             let first = min(Int(clamping: after), entries.count)
             return arrivals(first..<entries.count, after: after, countMax: countMax, bytesMax: bytesMax)
+        case .latest(let before, let countMax, let bytesMax):
+            let end = min(Int(clamping: max(1, before) - 1), entries.count)
+            let found = page((0..<end).reversed(), countMax, bytesMax)
+            return .arrivals(found.map { entries[$0] }, last: found.last.map { UInt64($0 + 1) } ?? before)
         case .feed(let device, let range, let newestFirst, let countMax, let bytesMax):
             let feed = byDevice[device] ?? []
             let end = range.upperBound >= .max ? feed.count : position(range.upperBound.next, in: feed)
@@ -145,12 +172,29 @@ struct MemoryTables: Sendable {
             return .entries(ids.compactMap { id in byID[id].map { entries[$0] } })
         case .messageRows(let ids): return .messages(ids.compactMap { messages[$0] })
         case .messages(let channel, let before, let countMax):
-            let shown = messages.values.filter { $0.channel == channel && $0.time < before }
+            let shown = messages.values.filter { $0.channel == channel && ($0.time, $0.id) < (before.time, before.id) }
             return .messages(Array(shown.sorted { ($0.time, $0.id) > ($1.time, $1.id) }.prefix(countMax)))
         case .search(let text, let countMax):
             return .documents(search(text, countMax))
         case .expired(let retention, let before, let countMax):
             return .ids(expired(retention, before, countMax))
+        case .usage(let since): return .usage(usage(since: since))
+        }
+    }
+
+    private func usage(since: HybridTime) -> [FeedUsage] {
+        var arrived: [DeviceID: [UInt64: Int]] = [:]
+        for stored in entries.suffix(65_536) where stored.firstSeen >= since {
+            let header = stored.entry.header
+            arrived[header.device, default: [:]][header.time.milliseconds / 86_400_000, default: 0] +=
+                stored.entry.encodedBytesCount
+        }
+        return feeds.values.sorted { $0.device < $1.device }.compactMap { feed in
+            guard let head = index(of: Place(feed.device, feed.head.sequence)) else { return nil }
+            let days = (arrived[feed.device] ?? [:]).sorted { $0.key < $1.key }
+            return FeedUsage(
+                device: feed.device, headTime: entries[head].entry.header.time,
+                arrived: days.map { .init(day: $0.key, bytes: $0.value) })
         }
     }
 

@@ -81,14 +81,16 @@ extension CommunityNode {
             return state.devices.mapValues { state.members[$0.member]?.nickname }
         }
         var entries: [StoredEntry] = []
-        var after: UInt64 = 0
-        while case .arrivals(let page, let last) = await host.writer.answer(
-            .arrivals(after: after, countMax: 1_000, bytesMax: 16 << 20)), !page.isEmpty
+        var before = UInt64.max
+        while entries.count < count,
+            case .arrivals(let page, let last) = await host.writer.answer(
+                .latest(before: before, countMax: min(1_000, count - entries.count), bytesMax: 16 << 20)),
+            !page.isEmpty
         {
-            entries = (entries + page).suffix(count)
-            after = last
+            entries += page
+            before = last
         }
-        return entries.map { stored in
+        return entries.reversed().map { stored in
             let header = stored.entry.header
             return EntrySummary(
                 id: Names.text(stored.entry.id.bytes), device: Names.text(header.device.bytes),
@@ -123,7 +125,7 @@ extension CommunityNode {
     func messages(channel: Bytes32, count: Int) async throws -> [MessageSummary] {
         guard
             case .messages(let rows) = await host.writer.answer(
-                .messages(channel: channel, before: HybridTime(.max), countMax: max(1, min(count, 1_000))))
+                .messages(channel: channel, before: .end, countMax: max(1, min(count, 1_000))))
         else { throw CommunityError(.storage, "the messages can't be read: run `tutti repair`") }
         return try await summaries(rows.reversed())
     }

@@ -21,8 +21,8 @@ struct JournalWrite: Sendable {
                 && self.bytes + bytes <= holdings.limits.persistBatchBytesMax)
     }
 
-    mutating func add(_ entry: Entry, firstSeen: HybridTime) {
-        batch.entries.append(StoredEntry(entry, firstSeen: firstSeen))
+    mutating func add(_ entry: Entry, firstSeen: HybridTime, isBeside: Bool = false) {
+        batch.entries.append(StoredEntry(entry, firstSeen: firstSeen, isBeside: isBeside))
         bytes += entry.encodedBytesCount
     }
 }
@@ -39,7 +39,7 @@ struct JournalWrite: Sendable {
 /// second one under its number, fork our own feed. So before anything more is appended the disk is asked what it holds of
 /// our feed; what it has is ours, and goes on as if it had been confirmed. While it doesn't even answer that, nothing is
 /// appended.
-struct JournalWriter: Sendable {
+struct BatchMachine: Sendable {
     private enum State: Sendable {
         case idle
         case folding(RequestID, JournalWrite)
@@ -53,6 +53,7 @@ struct JournalWriter: Sendable {
     private var adopted: [StoredEntry] = []
     /// Feeds whose end or standing changed for other reasons than entries.
     private var restated: [DeviceID: FeedState] = [:]
+    private var ended: [DeviceID: FeedPoint] = [:]
     private var receipts: [ReceiptRecord] = []
     private var bodiesDue: [EntryID] = []
 
@@ -73,6 +74,8 @@ struct JournalWriter: Sendable {
 
     /// Nil: the feed is right as it is.
     mutating func restate(_ feed: FeedState?, of device: DeviceID) { restated[device] = feed }
+
+    mutating func end(_ end: FeedEnd) { ended[end.device] = end.point }
 
     /// Of one node only the last counts.
     mutating func add(_ receipt: ReceiptRecord, _ holdings: JournalHoldings) {
@@ -120,8 +123,17 @@ struct JournalWriter: Sendable {
 
     private func restate(_ write: inout JournalWrite, _ holdings: JournalHoldings) {
         write.restated = restated
+        var ends = ended
         for device in restated.keys.sorted() {
-            if let feed = restated[device] { write.stage.set(feed, of: device, over: holdings.feeds) }
+            guard let feed = restated[device] else { continue }
+            write.stage.set(feed, of: device, over: holdings.feeds)
+            guard let old = holdings.feeds.states[device], old.low <= old.head.sequence,
+                feed.head.sequence < old.head.sequence || feed.low > feed.head.sequence
+            else { continue }
+            ends[device] = feed.head
+        }
+        write.batch.ends = ends.keys.sorted().compactMap { device in
+            ends[device].map { FeedEnd(device: device, point: $0) }
         }
     }
 
@@ -150,7 +162,17 @@ struct JournalWriter: Sendable {
         case .proof(let proof): prove(proof, arrival, &write, &intake, &holdings)
         case .fault(let other):
             guard let proof = FaultProof(arrival.entry, other) else { return intake.refuse(arrival, \.gap, &holdings) }
+            if arrival.isMissing { keep(arrival, &write, &holdings, at: now) }
             prove(proof, arrival, &write, &intake, &holdings)
+        case .evidence:
+            guard holdings.feeds.besideCount + write.stage.besideCount < holdings.limits.besideMax else {
+                return intake.refuse(arrival, \.throttled, &holdings)
+            }
+            guard intake.isWithinQuota(arrival, isDescending: true, &holdings, at: now, isCounted: true) else {
+                return intake.refuse(arrival, \.overQuota, &holdings)
+            }
+            keep(arrival, &write, &holdings, at: now)
+            write.arrivals.append(arrival)
         case .body:
             write.add(arrival.entry, firstSeen: HybridTime(milliseconds: holdings.clock.wall(at: now)))
             write.arrivals.append(arrival)
@@ -201,6 +223,16 @@ struct JournalWriter: Sendable {
         write.arrivals.append(arrival)
     }
 
+    /// As evidence: its feed has no place for it.
+    private func keep(
+        _ arrival: Arrival, _ write: inout JournalWrite, _ holdings: inout JournalHoldings, at now: Instant
+    ) {
+        write.add(
+            arrival.entry, firstSeen: HybridTime(milliseconds: holdings.clock.wall(at: now)), isBeside: true)
+        write.stage.besideCount += 1
+        holdings.stats.evidence &+= 1
+    }
+
     private func prove(
         _ proof: FaultProof, _ arrival: Arrival, _ write: inout JournalWrite, _ intake: inout JournalIntake,
         _ holdings: inout JournalHoldings
@@ -237,6 +269,10 @@ struct JournalWriter: Sendable {
 
     private mutating func done(_ write: JournalWrite, _ holdings: inout JournalHoldings) -> JournalWrite {
         for (device, feed) in write.restated where restated[device] == feed { restated[device] = nil }
+        for end in write.batch.ends {
+            if ended[end.device] == end.point { ended[end.device] = nil }
+            holdings.feeds.end(end)
+        }
         for name in holdings.settingsDue.keys where write.batch.settings[name] == holdings.settingsDue[name] {
             holdings.settingsDue[name] = nil
         }
