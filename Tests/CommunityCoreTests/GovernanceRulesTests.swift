@@ -278,6 +278,11 @@ struct GovernanceRulesTests {
         let content = try #require(entry.content)
         let forged = Entry(signing: other, content: content, with: town.people[0].deviceKey)
         #expect(!GovernanceEntry.isAuthentic(forged))
+        // The header alone, as a fault proof has it, is worth what its signature is.
+        #expect(GovernanceEntry.isAuthentic(entry.withoutBody))
+        #expect(!GovernanceEntry.isAuthentic(forged.withoutBody))
+        #expect(
+            !GovernanceEntry.isAuthentic(Entry(stored: other, signature: entry.signature, content: nil)))
         // A certificate, a revocation and a join that somebody else's key signed.
         let thief = town.people[0]
         let member = town.people[who].member

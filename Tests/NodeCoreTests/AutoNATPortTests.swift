@@ -22,14 +22,6 @@ struct AutoNATPortTests {
         configuration.kademliaFollowsReachability = true
     }
 
-    private static func dial(_ link: inout NodeFleet, _ node: Int, _ other: Int) {
-        link.give(
-            node,
-            .dialRequested(
-                RequestID(UInt64(node * 100 + other + 1)), peer: link.members[other].key.peerID,
-                addresses: [link.members[other].address], deadline: link.now + .seconds(10)))
-    }
-
     @Test(
         "On one site each is confirmed by another and serves the DHT; a closed port doesn't", arguments: 1...5, levels)
     func site(seed: Int, level: NodeFleet.Level) throws {
@@ -39,7 +31,7 @@ struct AutoNATPortTests {
         link.addNode(
             Self.key(4), at: 0x0A03_0001, announced: try Self.address("/ip4/10.3.0.1/tcp/9"), configure: Self.configure)
         #expect(link.members.allSatisfy { !$0.core.isKademliaServer })
-        for node in 1...3 { Self.dial(&link, node, 0) }
+        for node in 1...3 { link.dial(node, 0) }
         link.run(until: .zero + .seconds(3))
         for node in 0...2 {
             #expect(link.members[node].core.reachability == .local)
@@ -58,7 +50,7 @@ struct AutoNATPortTests {
     func connections(seed: Int, level: NodeFleet.Level) {
         var link = NodeFleet(seed: UInt64(seed), latencyMilliseconds: 1...20, level)
         for number in 1...2 as ClosedRange<UInt64> { link.addNode(Self.key(number), configure: Self.configure) }
-        Self.dial(&link, 1, 0)
+        link.dial(1, 0)
         link.run(until: .zero + .seconds(3))
         #expect(link.members[0].core.autoNATStats?.server.dialled == 1)
         #expect(link.members[0].core.autoNATStats?.client.reached == 1)
@@ -77,7 +69,7 @@ struct AutoNATPortTests {
         // Its announced address is the victim's.
         link.addNode(Self.key(2), at: 0x3400_0001, announced: other, configure: Self.configure)
         link.addNode(Self.key(3), at: 0x3500_0001)
-        Self.dial(&link, 1, 0)
+        link.dial(1, 0)
         link.run(until: .zero + .seconds(30))
         var paid = 0
         var asked: UInt64 = 0
@@ -111,10 +103,10 @@ struct AutoNATPortTests {
         link.addNode(Self.key(1), configure: Self.configure)
         link.addNode(Self.key(2), configure: Self.configure)
         link.addNode(Self.key(3), at: 0x3300_0001, configure: Self.configure)
-        Self.dial(&link, 1, 0)
+        link.dial(1, 0)
         link.run(until: .zero + .seconds(3))
         #expect(link.members[1].core.isKademliaServer)
-        Self.dial(&link, 1, 2)
+        link.dial(1, 2)
         link.run(until: .zero + .seconds(6))
         #expect(!link.members[1].core.isKademliaServer)
         #expect(link.members[0].core.isKademliaServer)
@@ -133,7 +125,7 @@ struct AutoNATPortTests {
                 configuration.kademliaFollowsReachability = false
             }
         }
-        Self.dial(&link, 1, 0)
+        link.dial(1, 0)
         link.run(until: .zero + .seconds(3))
         #expect(link.members[1].core.reachability == .local)
         #expect(link.members[0].core.isKademliaServer)

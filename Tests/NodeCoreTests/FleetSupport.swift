@@ -34,6 +34,11 @@ extension NodeFleet {
         }
     }
 
+    /// With a request of its own for each pair.
+    mutating func dial(_ node: Int, _ other: Int) {
+        dial(node, other, request: UInt64(node * 100 + other + 1))
+    }
+
     mutating func give(_ node: Int, _ input: PeersInput) {
         give(node, .peers(input))
     }

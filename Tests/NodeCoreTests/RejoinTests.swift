@@ -18,7 +18,7 @@ struct RejoinTests {
     private static func star(_ count: Int, seed: UInt64, hasDiscovery: Bool = false) -> NodeFleet {
         var link = NodeFleet(seed: seed, latencyMilliseconds: 1...30)
         for number in 0..<count { add(number, &link, hasDiscovery: hasDiscovery && number == 0) }
-        for node in 1..<count { dial(&link, 0, node) }
+        for node in 1..<count { link.dial(0, node) }
         link.run(until: link.now + .seconds(1))
         link.give(0, .membership(.join(link.members[1].key.peerID)))
         link.run(until: link.now + .seconds(1))
@@ -33,14 +33,6 @@ struct RejoinTests {
             configuration.membership = membership
             if hasDiscovery { configuration.discovery = DiscoveryConfiguration() }
         }
-    }
-
-    private static func dial(_ link: inout NodeFleet, _ node: Int, _ other: Int) {
-        link.give(
-            node,
-            .dialRequested(
-                RequestID(UInt64(node * 100 + other + 1)), peer: link.members[other].key.peerID,
-                addresses: [link.members[other].address], deadline: link.now + .seconds(10)))
     }
 
     private static func neighbours(_ link: borrowing NodeFleet, _ node: Int = 0) -> [PeerID] {
@@ -72,8 +64,8 @@ struct RejoinTests {
     @Test("One that others joined through comes back as well; one that nobody asked for neighbours stays as it is")
     func unasked() {
         var link = Self.star(4, seed: 2)
-        Self.dial(&link, 1, 2)
-        Self.dial(&link, 2, 3)
+        link.dial(1, 2)
+        link.dial(2, 3)
         link.run(until: link.now + .seconds(1))
         link.crash(0)
         link.run(until: link.now + .seconds(5))
@@ -88,7 +80,7 @@ struct RejoinTests {
         link.give(0, .membership(.leave))
         link.run(until: link.now + .seconds(60))
         Self.add(3, &link)
-        Self.dial(&link, 3, 0)
+        link.dial(3, 0)
         link.run(until: link.now + .seconds(60))
         #expect((0...3).allSatisfy { !Self.neighbours(link, $0).contains(link.members[0].key.peerID) })
         #expect(Self.neighbours(link).isEmpty)

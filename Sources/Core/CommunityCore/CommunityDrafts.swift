@@ -188,7 +188,8 @@ extension CommunityCore {
         return try tried(.vote, .vote(VoteBody(proposal: proposal, choice: choice)), device)
     }
 
-    /// Signs the end of a proposal: the end that another closer has signed already, or one that counts all votes here.
+    /// Signs the end of a proposal: the one that another closer has signed already, if it turns out as by all votes here,
+    /// or one that counts them all.
     /// - Parameter electorate: who wrote lately, where the charter counts those; nil for everybody who could vote.
     package func close(
         _ proposal: EntryID, electorate: Int? = nil, by device: DeviceID
@@ -199,24 +200,10 @@ extension CommunityCore {
         guard charter.signers.contains(fold.facts.members[author].id) else { throw .notACloser }
         let ends = fold.soundCloses(of: place)
         let own = ends.filter { $0.owner == author }
-        guard var body = own.first?.body ?? ends.first?.body else {
-            let voters = fold.electorate(of: place)
-            let votes = known.votes.filter { vote in fold.facts.index(of: vote.member).map(voters.contains) ?? false }
-                .prefix(CommunityLimits.votesMax)
-            func count(_ choice: VoteBody.Choice) -> Int { votes.count { $0.choice == choice } }
-            let rule = charter.rule(for: known.body.action)
-            let all =
-                rule.basis == .allMembers
-                ? voters.count : min(max(electorate ?? voters.count, votes.count), voters.count)
-            let passed = rule.isMet(
-                yes: count(.yes), no: count(.no), abstaining: count(.abstain), electorate: all)
-            return try tried(
-                .close,
-                .close(
-                    CloseBody(
-                        proposal: proposal, passed: passed, electorate: all, votes: votes.map(\.id).sorted(),
-                        countersigned: [])), device)
-        }
+        let counted = end(of: known, place, by: charter.rule(for: known.body.action), electorate: electorate)
+        // Who has signed first may have left votes out: an end that turns out otherwise by them isn't signed.
+        let others = ends.first { $0.body.passed == counted.passed }
+        guard var body = own.first?.body ?? others?.body else { return try tried(.close, .close(counted), device) }
         guard own.allSatisfy({ $0.body.says(theSameAs: body) }) else { throw .signedOtherwise }
         body.countersigned = ends.filter { $0.owner != author && $0.body.says(theSameAs: body) }
             .prefix(CommunityLimits.countersignedMax).map(\.id).sorted()
@@ -227,6 +214,22 @@ extension CommunityCore {
     package func ballot(on proposal: EntryID) -> (electorate: Int, made: HybridTime)? {
         guard let place = fold.graph.places[proposal], state.proposals[proposal]?.outcome == .open else { return nil }
         return (fold.electorate(of: place).count, fold.graph.nodes[place].entry.time)
+    }
+
+    /// With all votes that are here.
+    private func end(
+        of proposal: CommunityState.Proposal, _ place: Int, by rule: Charter.Rule, electorate: Int?
+    ) -> CloseBody {
+        let voters = fold.electorate(of: place)
+        let votes = proposal.votes.filter { vote in fold.facts.index(of: vote.member).map(voters.contains) ?? false }
+            .prefix(CommunityLimits.votesMax)
+        func count(_ choice: VoteBody.Choice) -> Int { votes.count { $0.choice == choice } }
+        let all =
+            rule.basis == .allMembers
+            ? voters.count : min(max(electorate ?? voters.count, votes.count), voters.count)
+        let passed = rule.isMet(yes: count(.yes), no: count(.no), abstaining: count(.abstain), electorate: all)
+        return CloseBody(
+            proposal: proposal.id, passed: passed, electorate: all, votes: votes.map(\.id).sorted(), countersigned: [])
     }
 
     // MARK: Words about others
@@ -370,7 +373,7 @@ extension GovernanceFold {
     }
 
     fileprivate func soundCloses(of proposal: Int) -> [(id: EntryID, owner: Int, body: CloseBody)] {
-        (facts.closesOf[proposal] ?? []).filter { verdicts[$0]?.isSound ?? false }.sorted(by: graph.precedes)
+        (facts.closesOf[proposal] ?? []).filter(isSignature).sorted(by: graph.precedes)
             .compactMap { place in
                 guard case .close(let body) = graph.nodes[place].entry.body, let owner = facts.acts[place].owner else {
                     return nil

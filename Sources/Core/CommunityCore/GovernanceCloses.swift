@@ -45,10 +45,7 @@ extension GovernanceFold {
                 guard let verdict = verdicts[close], verdict.isSound else { continue }
                 var signers: Set<Int> = []
                 for signature in signatures(of: close) {
-                    guard let signer = facts.acts[signature].owner, !isRevoked(signature, memo),
-                        !isBeyondFork(signature, memo) || isSparedByOwner(signature, memo)
-                            || complete.contains(where: { past($0, holds: signature) })
-                    else { continue }
+                    guard let signer = facts.acts[signature].owner, stands(signature, complete, memo) else { continue }
                     signers.insert(signer)
                 }
                 guard signers.count >= verdict.needed else { continue }
@@ -57,6 +54,13 @@ extension GovernanceFold {
             }
         }
         return closes.filter(complete.contains)
+    }
+
+    /// Whether neither the closer's own key nor a fork has taken the signature back.
+    func stands(_ signature: Int, _ complete: some Sequence<Int>, _ memo: Memo) -> Bool {
+        guard !isRevoked(signature, memo) else { return false }
+        return !isBeyondFork(signature, memo) || isSparedByOwner(signature, memo)
+            || complete.contains { past($0, holds: signature) }
     }
 
     /// A proposal ends once: by the end that no other one precedes, the rejected first, then the lower id. Where two

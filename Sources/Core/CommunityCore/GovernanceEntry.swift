@@ -77,8 +77,11 @@ package struct GovernanceEntry: Hashable, Sendable {
 
     /// Whether the entry's signature is good and, of governance, also its form and the signatures that its body holds.
     /// What this refuses no replica takes. Costs up to three verifications: not for an EventLoop when there are many.
+    ///
+    /// A header alone is judged by its signature, whatever its kind: a fault proof has no bodies. (Nobody takes governance
+    /// without its body.)
     package static func isAuthentic(_ entry: Entry) -> Bool {
-        guard entry.header.kind.isGovernance else { return entry.isSignatureValid }
+        guard entry.header.kind.isGovernance, entry.content != nil else { return entry.isSignatureValid }
         guard let parsed = try? GovernanceEntry(entry), entry.isSignatureValid else { return false }
         let community = entry.header.community.bytes
         switch parsed.body {

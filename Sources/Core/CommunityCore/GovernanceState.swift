@@ -222,11 +222,16 @@ extension GovernanceFold {
         } else if memo.line.last?.digest != body.charter {
             outcome = .lapsed
         }
-        let signers = outcome == .open ? closes.filter { verdicts[$0]?.isSound ?? false } : []
+        let signers = outcome == .open ? closes.filter(isSignature) : []
         return CommunityState.Proposal(
             id: graph.nodes[place].entry.id, author: facts.members[author].id, body: body,
             votes: votes.compactMap(vote).sorted { $0.member < $1.member }, outcome: outcome,
             signers: Set(signers.compactMap { facts.acts[$0].owner }).map { facts.members[$0].id }.sorted())
+    }
+
+    /// Of an end that is sound, and not taken back.
+    func isSignature(_ close: Int) -> Bool {
+        verdicts[close]?.isSound ?? false && stands(close, memo.complete, memo)
     }
 
     /// Of each member the last that counts.

@@ -272,16 +272,18 @@ package struct SyncCore: Sendable {
     }
 
     private mutating func pump(_ peer: PeerID, at now: Instant) {
-        if let request = sessions[peer]?.helloRequest(RequestID(nextRequest + 1)) { send(request, to: peer, at: now) }
-        guard isAdmitted(peer) else { return }
-        while let request = sessions[peer]?.nextRequest(RequestID(nextRequest + 1), &replica, &ledger, at: now) {
+        // In place, also where nothing is changed: this is done for every peer in every turn, and a session is large.
+        guard let place = sessions.index(forKey: peer), !sessions.values[place].isQuiet() else { return }
+        if let request = sessions.values[place].helloRequest(RequestID(nextRequest + 1)) {
             send(request, to: peer, at: now)
         }
-        guard let session = sessions[peer], session.isIdle, !session.isCaughtUp, session.isCompared else {
-            return
+        guard isAdmitted(peer) else { return }
+        while let request = sessions.values[place].nextRequest(
+            RequestID(nextRequest + 1), &replica, &ledger, at: now)
+        {
+            send(request, to: peer, at: now)
         }
-        sessions[peer]?.isCaughtUp = true
-        effects.append(.emit(.caughtUp(peer)))
+        if sessions.values[place].becomesCaughtUp() { effects.append(.emit(.caughtUp(peer))) }
     }
 
     private mutating func send(_ request: SyncRequest, to peer: PeerID, at now: Instant) {

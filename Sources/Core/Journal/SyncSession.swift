@@ -105,6 +105,14 @@ struct SyncSession: Sendable {
         underWay.isEmpty && descent == nil && !wantsReconcile && !isListing && governance.isEmpty
             && missing.isEmpty && offers.isEmpty && proofs.isEmpty && queries.isEmpty
     }
+    /// There is nothing to ask for, and that was told. Mutating, so that nothing is copied for it.
+    mutating func isQuiet() -> Bool { isCaughtUp && isAccepted && isIdle }
+    /// True once each time that there is nothing left to ask for.
+    mutating func becomesCaughtUp() -> Bool {
+        guard isIdle, !isCaughtUp, isCompared else { return false }
+        isCaughtUp = true
+        return true
+    }
     var requestCount: Int { underWay.count }
     func isUnderWay(_ id: RequestID) -> Bool { underWay[id] != nil }
 

@@ -23,14 +23,8 @@ extension NodeScenarios {
         network.loss = UInt32(settings["loss"]) * 10_000
         network.uplinkBytesPerSecond = UInt64(settings["uplink"]) * 1_000
         var lab = NodeNetwork(nodes: settings.nodes, network: network, seed: settings.seed, level: .bytes)
-        for node in 1..<max(1, settings.nodes) {
-            lab.join(node)
-            lab.run(for: .milliseconds(100))
-        }
-        lab.run(for: .seconds(60))
+        let (neighbours, tables) = lab.gather()
         progress.reached(0.2)
-        let known = min(10, settings.nodes - 1)
-        let (neighbours, tables) = (lab.share { !$0.neighbours.isEmpty }, lab.share { $0.kademliaTableCount >= known })
         lab.publish(settings["messages"], bytes: settings["bytes"], interval: .milliseconds(200)) {
             progress.reached(0.2 + 0.2 * $0)
         }

@@ -20,6 +20,8 @@ struct JournalNetwork: ~Copyable {
         /// Nodes that were there then, the author not counted.
         let others: Int
         var arrivals: [Duration] = []
+        /// Honest nodes that said it was on their disk.
+        var holders: [Int] = []
     }
 
     /// Milliseconds since 1970 when a run begins.
@@ -42,6 +44,15 @@ struct JournalNetwork: ~Copyable {
     private(set) var forked: Set<Int> = []
     private(set) var forgeries = 0
     private(set) var forks = 0
+    private(set) var usurpations = 0
+    /// Times that an honest node noticed that it is lied to in sync.
+    private(set) var liesNoticed = 0
+    /// Nodes that went for good, with their disks.
+    private(set) var dead: Set<Int> = []
+    /// Own entries that were called sent when fewer than two others had said that they hold them.
+    private(set) var sentTooEarly = 0
+    /// How honest ones who may end proposals see their ends, by proposal.
+    private(set) var ends: [EntryID: Bool] = [:]
     private(set) var crashes = 0
     /// Entries that nobody was told of before a crash took them.
     private(set) var lost = 0
@@ -50,18 +61,22 @@ struct JournalNetwork: ~Copyable {
     private var heads: [Int: Entry] = [:]
     private var lastRequest: UInt64 = 0
     private let seed: UInt64
+    private let planted: JournalHosts.Planted
     var draws: DrawStream
 
     init(nodes: Int, liars: Int, network: NetworkModel, disk: DiskModel, planted: JournalHosts.Planted, seed: UInt64) {
         count = nodes
         self.seed = seed
+        self.planted = planted
         draws = DrawStream(seed: seed, .traffic)
         var others = Array(1..<max(1, nodes))
         var placement = DrawStream(seed: seed, .placement)
         others.shuffle(using: &placement)
         var manners = Array(repeating: JournalHosts.Manner.honest, count: nodes)
-        let kinds: [JournalHosts.Manner] = [.forker, .forger, .silent]
-        for (number, node) in others.prefix(nodes * liars / 100).enumerated() { manners[node] = kinds[number % 3] }
+        let liarsCount = nodes * liars / 100
+        let kinds = JournalHosts.Manner.liars
+        for (number, node) in others.prefix(liarsCount).enumerated() { manners[node] = kinds[number % kinds.count] }
+        for node in others.dropFirst(liarsCount).prefix(liars == 0 ? 0 : nodes / 25) { manners[node] = .victim }
         self.manners = manners
         func keys(_ purpose: UInt64) -> [KeyPair] {
             (0..<nodes).map { KeyPair(seed: Bytes32(words: (UInt64($0) + 1, seed, 0, purpose))) }
@@ -71,7 +86,9 @@ struct JournalNetwork: ~Copyable {
         sent = Array(repeating: .none, count: nodes)
         fleet = NodeFleet(network: network, seed: seed)
         var hosts = JournalHosts(planted: planted)
-        for manner in manners { hosts.add(manner, disk: disk, seed: seed) }
+        for (manner, device) in zip(manners, devices) {
+            hosts.add(manner, device: device.device, disk: disk, seed: seed)
+        }
         fleet.hosts = hosts
         for key in keys(3) {
             fleet.add(key) { configuration in
@@ -88,7 +105,7 @@ struct JournalNetwork: ~Copyable {
     mutating func found() throws(CommunityRefusal) {
         let nonce = Bytes32(words: (seed, 1, 2, 3))
         let (community, draft) = try CommunityCore.founding(
-            charter: .standard(name: "lab", founder: people[0].member), nonce: nonce, nickname: "node 0",
+            charter: charter, nonce: nonce, nickname: "node 0",
             memberKey: people[0], device: devices[0].device)
         start(0, community)
         append(0, draft)
@@ -110,6 +127,16 @@ struct JournalNetwork: ~Copyable {
         } catch {
             assertionFailure("the lab's link is well formed")
         }
+    }
+
+    /// Two of three end a proposal: the founder, somebody honest, and somebody who is not.
+    private var charter: Charter {
+        var charter = Charter.standard(name: "lab", founder: people[0].member)
+        var closers = [0] + manners.indices.filter { $0 > 0 && manners[$0] == .honest }.prefix(1)
+        closers += nodes(.corrupted).prefix(1)
+        if planted == .closers { closers = Array(nodes(.corrupted).prefix(1)) }
+        charter.closers = closers.map { people[$0].member }.sorted()
+        return charter
     }
 
     mutating func join(_ node: Int) throws(CommunityRefusal) {
@@ -134,6 +161,11 @@ struct JournalNetwork: ~Copyable {
         let secrets = DrawStream(seed: seed &+ UInt64(now.nanoseconds), peer: PeerIndex(UInt32(node)), .secrets)
         var generator = secrets
         start.keys = .seeded(SeededGenerator(seed: generator.next()))
+        if planted == .oneReceipt { start.journal.holdersOfSent = 1 }
+        if planted == .forgiveness {
+            start.sync.penalty = .milliseconds(1)
+            start.sync.penaltyMax = .milliseconds(1)
+        }
         fleet.give(node, .journal(.start(start)))
     }
 
@@ -157,8 +189,15 @@ struct JournalNetwork: ~Copyable {
         }
     }
 
+    /// It won't come back, and nothing that only its disk had.
+    mutating func kill(_ node: Int) {
+        crash(node)
+        fleet.hosts?.lose(node)
+        dead.insert(node)
+    }
+
     mutating func restart(_ node: Int) {
-        guard !fleet.members[node].isAlive, let link else { return }
+        guard !fleet.members[node].isAlive, !dead.contains(node), let link else { return }
         fleet.restart(node)
         start(node, link.community)
         let first = JournalQuery.feed(
@@ -213,9 +252,13 @@ struct JournalNetwork: ~Copyable {
             for stored in entries {
                 guard let place = places[stored.entry.id], written[place].node != node else { continue }
                 written[place].arrivals.append(at - written[place].start)
+                if manners[node] == .honest { written[place].holders.append(node) }
             }
-        case .event(.sent(let through)): sent[node] = max(sent[node], through)
+        case .event(.sent(let through)):
+            sent[node] = max(sent[node], through)
+            if (fleet.hosts?.receiptCount(device(node), through: through) ?? 0) < 2 { sentTooEarly += 1 }
         case .event(.ownFeedElsewhere): if manners[node] == .honest { copies += 1 }
+        case .sync(.violated): if manners[node].isHonest { liesNoticed += 1 }
         case .event, .sync, .mailbox, .communityChanged, .persist, .load, .keepKeyring, .verify: break
         }
     }
@@ -236,27 +279,82 @@ struct JournalNetwork: ~Copyable {
         let place = ChatPlace.channel(ChannelBody.id(of: "lab", in: link.community))
         guard let body = ChatBody(place: place, act: .post("message \(written.count) of node \(node)")) else { return }
         append(node, EntryDraft(kind: .chat, body: body.bytes, governance: community.head))
-        if manners[node] == .forger { forge(node) }
-        if manners[node] == .forker { fork(node) }
+        lie(node)
     }
 
-    private mutating func publish(_ entry: Entry, by node: Int) {
+    mutating func lie(_ node: Int) {
+        switch manners[node] {
+        case .honest, .victim, .garbler, .boaster, .silent: break
+        case .forger: forge(node)
+        case .forker: fork(node)
+        case .usurper, .corrupted: usurp(node)
+        }
+    }
+
+    private mutating func publish(_ message: JournalMessage, by node: Int) {
         guard let link else { return }
         var bytes = ByteBuffer()
-        JournalMessage.entry(entry).encode(into: &bytes)
+        message.encode(into: &bytes)
         lastRequest += 1
         fleet.give(
             node, .gossip(.publish(RequestID(lastRequest), JournalPort.topic(of: link.community), bytes)))
     }
 
-    /// The next entry of somebody else, which nobody signed.
+    /// The next entry of somebody else, or proof that it wrote two, which nobody signed.
     private mutating func forge(_ node: Int) {
         guard let head = heads[randomAlive()], let entry = successor(of: head) else { return }
-        forgeries += 1
-        publish(entry.forged, by: node)
+        forgeries += 2
+        publish(.entry(entry.forged), by: node)
+        let point = FeedPoint(sequence: head.header.sequence.previous, id: head.header.previous)
+        guard let twin = other(than: head, behind: point)?.forged, let proof = FaultProof(head, twin) else { return }
+        publish(.proof(proof), by: node)
     }
 
     private func successor(of head: Entry) -> Entry? { other(than: head, behind: head.point) }
+
+    private func plots(of node: Int, against target: Int, with accomplice: Int) -> GovernancePlots? {
+        guard let community = fleet.members[node].core.replica?.community, community.head != .none else { return nil }
+        return GovernancePlots(
+            person: people[node], device: devices[node], community: community,
+            target: (people[target].member, devices[target].device), accomplice: people[accomplice].member)
+    }
+
+    /// One act of each sort: in the own feed, and in nobody's.
+    private mutating func usurp(_ node: Int) {
+        let isCorrupted = manners[node] == .corrupted
+        let targets = isCorrupted ? nodes(.victim) : honest
+        guard fleet.members[node].isAlive, !targets.isEmpty else { return }
+        let target = targets[Int(draws.below(UInt64(targets.count)))]
+        // A usurper who is given a right has it.
+        let accomplices = manners.indices.filter { !manners[$0].isHonest && manners[$0] != .usurper }
+        let accomplice = accomplices[Int(draws.below(UInt64(accomplices.count)))]
+        guard let plots = plots(of: node, against: target, with: accomplice) else { return }
+        let number = draws.next()
+        if let draft = isCorrupted ? plots.corruption(number) : plots.usurpation(number) {
+            usurpations += 1
+            append(node, draft)
+        }
+        // Who may end proposals needs a feed that counts.
+        if isCorrupted, node != nodes(.corrupted).first, draws.below(2) == 0 { forkGovernance(node, plots) }
+        guard let head = heads[node] else { return }
+        let intruder = KeyPair(seed: Bytes32(words: (seed, UInt64(usurpations), 7, 8)))
+        guard
+            let entry = plots.forgery(
+                draws.next(), behind: head.point, intruder: intruder, time: head.header.time)
+        else { return }
+        forgeries += 1
+        publish(.entry(entry), by: node)
+    }
+
+    /// A second act at the place of one.
+    private mutating func forkGovernance(_ node: Int, _ plots: GovernancePlots) {
+        let own = written.filter { $0.node == node && $0.entry.header.kind.isGovernance }.map(\.entry)
+        guard let act = own.last, act.header.sequence > .first, let draft = plots.corruption(draws.next()) else {
+            return
+        }
+        let point = FeedPoint(sequence: act.header.sequence.previous, id: act.header.previous)
+        spread(plots.entry(draft, behind: point, by: devices[node], time: act.header.time), of: node)
+    }
 
     /// Another entry of the same author, at the place behind a point.
     private func other(than entry: Entry, behind point: FeedPoint) -> Entry? {
@@ -277,16 +375,114 @@ struct JournalNetwork: ~Copyable {
         let head = own[Int(draws.below(UInt64(own.count)))].entry
         let point = FeedPoint(sequence: head.header.sequence.previous, id: head.header.previous)
         guard let twin = other(than: head, behind: point) else { return }
+        spread(twin, of: node)
+    }
+
+    private mutating func spread(_ twin: Entry, of node: Int) {
+        let liars = manners.indices.filter { !manners[$0].isHonest && fleet.members[$0].isAlive }
+        guard !liars.isEmpty else { return }
         forked.insert(node)
         forks += 1
-        let liars = manners.indices.filter { manners[$0] != .honest && fleet.members[$0].isAlive }
-        let accomplice = liars[Int(draws.below(UInt64(liars.count)))]
-        publish(twin, by: accomplice)
+        fleet.hosts?.expect(twin: twin.id, of: twin.header.device)
+        publish(.entry(twin), by: liars[Int(draws.below(UInt64(liars.count)))])
+    }
+
+    // MARK: Governing
+
+    /// Who governs honestly beside the founder.
+    var deputy: Int? { manners.indices.first { $0 > 0 && manners[$0] == .honest } }
+
+    /// The founder makes admins of the deputy and of those who will abuse it.
+    mutating func appoint() {
+        let usurpers = planted == .authority ? nodes(.usurper) : []
+        for node in [deputy].compactMap(\.self) + nodes(.corrupted) + usurpers {
+            act(0) { [people] community, device throws(CommunityRefusal) in
+                try community.roleGrant(.admin, to: people[node].member, by: device)
+            }
+        }
+    }
+
+    mutating func propose() {
+        act(0) { community, device throws(CommunityRefusal) in
+            try community.proposal(title: "a festival", text: "", action: .resolution, by: device)
+        }
+    }
+
+    /// On what is open, if it hasn't voted.
+    mutating func vote(_ node: Int) {
+        guard let community = replica(node)?.community, manners[node].isHonest else { return }
+        let (own, founder) = (people[node].member, people[0].member)
+        let due = community.state.proposals.values.filter { proposal in
+            proposal.outcome == .open && proposal.author == founder && !proposal.votes.contains { $0.member == own }
+        }
+        guard let open = due.map(\.id).min() else { return }
+        act(node) { community, device throws(CommunityRefusal) in try community.vote(.yes, on: open, by: device) }
+    }
+
+    /// Gives a role that corrupted admins give and take.
+    mutating func appointTrader(by node: Int) {
+        let member = people[randomAlive()].member
+        act(node) { community, device throws(CommunityRefusal) in
+            try community.roleGrant(.trader, to: member, by: device)
+        }
+    }
+
+    /// Signs the end of what the founder proposed.
+    mutating func close(by node: Int) {
+        for (proposal, draft, end) in ends(by: node) {
+            guard let rule = replica(node)?.community.state.charter?.decision else { continue }
+            func count(_ choice: VoteBody.Choice) -> Int { proposal.votes.count { $0.choice == choice } }
+            ends[proposal.id] = rule.isMet(
+                yes: count(.yes), no: count(.no), abstaining: count(.abstain), electorate: end.electorate)
+            append(node, draft)
+        }
+    }
+
+    /// What it could sign.
+    private func ends(
+        by node: Int
+    ) -> [(proposal: CommunityState.Proposal, draft: EntryDraft, end: CloseBody)] {
+        guard let community = replica(node)?.community else { return [] }
+        let founder = people[0].member
+        let open = community.state.proposals.values.filter { $0.author == founder }.sorted { $0.id < $1.id }
+        return open.compactMap { proposal in
+            guard let draft = try? community.close(proposal.id, by: devices[node].device),
+                case .close(let end)? = try? GovernanceMessage(kind: .close, bytes: draft.body).body
+            else { return nil }
+            return (proposal, draft, end)
+        }
+    }
+
+    /// Says that it was rejected, without a vote: sound, but not what happened.
+    mutating func closeFalsely(by node: Int) {
+        guard fleet.members[node].isAlive, let plots = plots(of: node, against: 0, with: node) else { return }
+        for (proposal, _, end) in ends(by: node) {
+            usurpations += 1
+            append(node, plots.rejection(of: proposal.id, electorate: end.electorate))
+        }
+    }
+
+    /// What its own program refuses is not done.
+    private mutating func act(
+        _ node: Int, _ draft: (CommunityCore, DeviceID) throws(CommunityRefusal) -> EntryDraft
+    ) {
+        guard fleet.members[node].isAlive, let community = replica(node)?.community,
+            let draft = try? draft(community, devices[node].device)
+        else { return }
+        append(node, draft)
+        run(for: .milliseconds(200))
     }
 
     // MARK: What came of it
 
-    var honest: [Int] { manners.indices.filter { manners[$0] == .honest } }
+    /// Those that are to agree: honest, alive in the end, and nobody's victims.
+    var honest: [Int] { manners.indices.filter { manners[$0] == .honest && !dead.contains($0) } }
+
+    func nodes(_ manner: JournalHosts.Manner) -> [Int] { manners.indices.filter { manners[$0] == manner } }
+
+    func member(_ node: Int) -> MemberID { people[node].member }
+
+    var forkersSeenCount: Int { fleet.hosts?.forkersSeen.count ?? 0 }
 
     func replica(_ node: Int) -> JournalPort? { fleet.members[node].core.replica }
 
@@ -313,8 +509,17 @@ struct JournalNetwork: ~Copyable {
         return digest.value
     }
 
+    /// Ends with the first that differs: this is asked every second.
+    private var areSame: Bool {
+        guard let first = honest.first else { return true }
+        let wanted = digest(first)
+        return honest.allSatisfy { digest($0) == wanted }
+    }
+
     /// How many different digests honest nodes have.
     var digestsCount: Int { Set(honest.map { digest($0) }).count }
+
+    var communitiesCount: Int { Set(honest.compactMap { replica($0)?.community.state.digest }).count }
 
     var membersKnown: Int {
         honest.map { node in
@@ -329,7 +534,7 @@ struct JournalNetwork: ~Copyable {
         let start = fleet.now
         while fleet.now - start < bound {
             run(for: .seconds(1))
-            if digestsCount == 1 { return fleet.now - start }
+            if areSame { return fleet.now - start }
         }
         return nil
     }

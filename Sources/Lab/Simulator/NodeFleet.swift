@@ -45,35 +45,13 @@ package struct NodeFleet: ~Copyable {
         var sockets: [ConnectionID: Int] = [:]
         var nextInbound: UInt64 = 2
         /// Dials that a translator dropped, looked up only.
-        var unheard: [ConnectionID: Source] = [:]
+        var unheard: [ConnectionID: NodeSocket.Source] = [:]
         /// What its connections say of it.
         var statement: IdentifyStatement?
-    }
 
-    /// Where a dial leaves its host, and for whom.
-    struct Source: Sendable {
-        let inside: UInt16
-        let remote: VirtualEndpoint
-    }
-
-    struct Socket {
-        let dialler: Int
-        let listener: Int
-        let source: Source
-        let dialID: ConnectionID
-        let acceptID: ConnectionID
-        let remoteOfListener: Multiaddr
-        let address: Multiaddr
-        let security: ProtocolID
-        let expected: PeerID?
-        let latency: UInt64
-        let isDiallerFirst: Bool
-        var isEstablished = false
-        /// What it carries goes nowhere any more.
-        var isSevered = false
-        var isClosed = false
-        var lastArrival: (UInt64, UInt64) = (0, 0)
-        var nextStream: (UInt64, UInt64) = (1, 2)
+        // Mutating, to be read in place: out of an array the getter would come after a copy of the whole member.
+        mutating func socket(of id: ConnectionID) -> Int? { sockets[id] }
+        mutating func speaks(_ name: ProtocolID) -> Bool { protocols.contains(name) }
     }
 
     // Not private: in debug the compiler fails on private parts of a type that is stored in another file.
@@ -106,7 +84,7 @@ package struct NodeFleet: ~Copyable {
     private var queue = EventQueue<Happening>()
     private var time: UInt64 = 0
     private var draws: DrawStream
-    private var sockets: [Socket] = []
+    private var sockets: [NodeSocket] = []
     private var dialCount = 0
     /// By outside address. Looked up only, never walked through.
     private var nodeAt: [UInt32: Int] = [:]
@@ -201,7 +179,9 @@ package struct NodeFleet: ~Copyable {
                 guard members[node].armed == event.time else { continue }
                 members[node].armed = .max
                 record(0, node)
-                if let due = members[node].core.nextTimeout, due <= now { members[node].core.handleTimeout(at: now) }
+                if let due = members[node].core.timeoutInPlace(), due <= now {
+                    members[node].core.handleTimeout(at: now)
+                }
                 settle(node)
                 carry()
             case .input(let socket, let input):
@@ -270,7 +250,7 @@ package struct NodeFleet: ~Copyable {
     }
 
     private mutating func answer(_ node: Int, _ id: ConnectionID, _ stream: StreamID) {
-        guard let index = members[node].sockets[id], let statement = members[node].statement else { return }
+        guard let index = members[node].socket(of: id), let statement = members[node].statement else { return }
         let remote = side(of: id, index) == 1 ? sockets[index].remoteOfListener : sockets[index].address
         let message = statement.message(toPeerAt: remote)
         forward(node, id) { .message($0, stream, message) }
@@ -369,7 +349,7 @@ package struct NodeFleet: ~Copyable {
                 members[node].core.handle(.peers(.protocolsChanged(members[node].protocols.sorted())), at: now)
             }
         }
-        guard let due = members[node].core.nextTimeout, due < .distantFuture else { return }
+        guard let due = members[node].core.timeoutInPlace(), due < .distantFuture else { return }
         let at = max(UInt64(max(0, due.nanoseconds)), time)
         guard at < members[node].armed else { return }
         members[node].armed = at
@@ -393,7 +373,7 @@ package struct NodeFleet: ~Copyable {
         switch level {
         case .messages: performOnMessages(node, effect)
         case .bytes:
-            guard let id = effect.connection, let socket = members[node].sockets[id] else { return }
+            guard let id = effect.connection, let socket = members[node].socket(of: id) else { return }
             links.perform(effect, on: socket, side(of: id, socket), at: time)
         }
     }
@@ -401,15 +381,13 @@ package struct NodeFleet: ~Copyable {
     private mutating func performOnMessages(_ node: Int, _ effect: PeersEffect) {
         switch effect {
         case .cancelDial(let id):
-            guard let socket = members[node].sockets[id], !sockets[socket].isEstablished else { return }
+            guard let socket = members[node].socket(of: id), !sockets[socket].isEstablished else { return }
             close(socket, from: 0)
-        case .admit(let id): if let socket = members[node].sockets[id] { admitted(socket) }
+        case .admit(let id): if let socket = members[node].socket(of: id) { admitted(socket) }
         case .close(let id), .refuse(let id, _):
-            if let socket = members[node].sockets[id] { close(socket, from: side(of: id, socket)) }
+            if let socket = members[node].socket(of: id) { close(socket, from: side(of: id, socket)) }
         case .openStream(let id, let name, let request, let first): open(node, id, name, request, first)
-        case .send(let id, let stream, let bytes):
-            trace.mix(UInt64(bytes.readableBytes))
-            forward(node, id) { .message($0, stream, bytes) }
+        case .send(let id, let stream, let bytes): say(node, id, stream, bytes)
         case .closeWriting(let id, let stream): forward(node, id) { .streamEnded($0, stream) }
         case .resetStream(let id, let stream): forward(node, id) { .streamFailed($0, stream, .reset) }
         case .dial, .resolve, .announce, .emit, .dialed, .dialRejected: break
@@ -431,7 +409,7 @@ package struct NodeFleet: ~Copyable {
     }
 
     private mutating func forward(_ node: Int, _ id: ConnectionID, _ input: (ConnectionID) -> PeersInput) {
-        guard let socket = members[node].sockets[id], !sockets[socket].isClosed else { return }
+        guard let socket = members[node].socket(of: id), !sockets[socket].isClosed else { return }
         let side = side(of: id, socket)
         cross(socket, from: side, input(side == 0 ? sockets[socket].acceptID : sockets[socket].dialID))
     }
@@ -451,7 +429,7 @@ package struct NodeFleet: ~Copyable {
             host.dialsFromListeningPort
             ? VirtualHost.listeningPort : UInt16(truncatingIfNeeded: 1_024 + dialCount % 60_000)
         dialCount += 1
-        let source = Source(inside: inside, remote: remote)
+        let source = NodeSocket.Source(inside: inside, remote: remote)
         let port = members[node].nat?.opened(from: inside, to: remote, at: now) ?? inside
         let seen = VirtualEndpoint(host.outside, port)
         guard let listener else {
@@ -474,7 +452,7 @@ package struct NodeFleet: ~Copyable {
         let acceptID = ConnectionID(members[listener].nextInbound)
         members[listener].nextInbound += 2
         sockets.append(
-            Socket(
+            NodeSocket(
                 dialler: node, listener: listener, source: source, dialID: id, acceptID: acceptID,
                 remoteOfListener: seen.multiaddr, address: address, security: security, expected: expected,
                 latency: latency, isDiallerFirst: draws.below(2) == 0))
@@ -538,7 +516,7 @@ package struct NodeFleet: ~Copyable {
         queue.push(at: second, peer: UInt32(socket.listener), .input(socket: index, .peers(inbound)))
     }
 
-    private func refusal(_ socket: Socket, by listener: KeyPair) -> CloseReason? {
+    private func refusal(_ socket: NodeSocket, by listener: KeyPair) -> CloseReason? {
         guard members[socket.listener].configuration.peers.securities.contains(socket.security) else {
             return .violation(.refused(socket.security), .negotiate)
         }
@@ -563,7 +541,7 @@ package struct NodeFleet: ~Copyable {
     private mutating func open(
         _ node: Int, _ id: ConnectionID, _ name: ProtocolID, _ request: RequestID, _ first: [ByteBuffer] = []
     ) {
-        guard let index = members[node].sockets[id], !sockets[index].isClosed else { return }
+        guard let index = members[node].socket(of: id), !sockets[index].isClosed else { return }
         let side = side(of: id, index)
         let number = side == 0 ? sockets[index].nextStream.0 : sockets[index].nextStream.1
         if side == 0 { sockets[index].nextStream.0 += 2 } else { sockets[index].nextStream.1 += 2 }
@@ -571,27 +549,34 @@ package struct NodeFleet: ~Copyable {
         let opened = PeersInput.streamOpened(id, stream, name, .outbound, request: request)
         queue.push(at: time, peer: UInt32(node), .input(socket: index, .peers(opened)))
         let other = side == 0 ? sockets[index].listener : sockets[index].dialler
-        guard PeersCore.protocols.contains(name) || members[other].protocols.contains(name) else {
+        guard PeersCore.protocols.contains(name) || members[other].speaks(name) else {
             let failed = PeersInput.streamFailed(id, stream, .refused)
             return queue.push(
                 at: time &+ sockets[index].latency &* 2, peer: UInt32(node), .input(socket: index, .peers(failed)))
         }
+        if hosts != nil, name == JournalPort.syncProtocol { sockets[index].syncStreams.insert(stream) }
         forward(node, id) { .streamOpened($0, stream, name, .inbound, request: nil) }
-        for bytes in first {
+        for bytes in first { say(node, id, stream, bytes) }
+    }
+
+    private mutating func say(_ node: Int, _ id: ConnectionID, _ stream: StreamID, _ bytes: ByteBuffer) {
+        for bytes in liedAbout(node, id, stream, bytes) {
             trace.mix(UInt64(bytes.readableBytes))
             forward(node, id) { .message($0, stream, bytes) }
         }
     }
-}
 
-extension PeersEffect {
-    /// The connection that this is about, if it is about one that a node has.
-    fileprivate var connection: ConnectionID? {
-        switch self {
-        case .cancelDial(let id), .admit(let id), .refuse(let id, _), .close(let id), .openStream(let id, _, _, _),
-            .send(let id, _, _), .closeWriting(let id, _), .resetStream(let id, _):
-            id
-        case .dial, .resolve, .dialed, .dialRejected, .announce, .emit: nil
+    private mutating func liedAbout(
+        _ node: Int, _ id: ConnectionID, _ stream: StreamID, _ bytes: ByteBuffer
+    ) -> [ByteBuffer] {
+        guard hosts != nil, let index = members[node].socket(of: id), sockets[index].syncStreams.contains(stream) else {
+            return [bytes]
         }
+        let side = side(of: id, index)
+        let other = side == 0 ? sockets[index].listener : sockets[index].dialler
+        let now = now
+        // The dialler's streams have odd numbers.
+        let isAsking = (stream.value & 1 == 1) == (side == 0)
+        return hosts?.say(node, bytes, isAsking: isAsking, to: other, at: now) ?? [bytes]
     }
 }

@@ -58,6 +58,18 @@ struct NodeNetwork: ~Copyable {
         fleet.give(node, .gossip(.subscribe(Self.topic)))
     }
 
+    /// One after the other; then there is time to settle.
+    /// - Returns: the shares of nodes with neighbours, and of those that know ten others for the table.
+    mutating func gather() -> (neighbours: Double, tables: Double) {
+        for node in 1..<max(1, count) {
+            join(node)
+            run(for: .milliseconds(100))
+        }
+        run(for: .seconds(60))
+        let known = min(10, count - 1)
+        return (share { !$0.neighbours.isEmpty }, share { $0.kademliaTableCount >= known })
+    }
+
     mutating func run(for duration: Duration) {
         fleet.run(until: fleet.now + duration)
         for (at, node, effect) in fleet.takeResults() {
@@ -179,14 +191,8 @@ extension NodeScenarios {
         var network = NetworkModel()
         network.loss = UInt32(settings["loss"]) * 10_000
         var lab = NodeNetwork(nodes: settings.nodes, network: network, seed: settings.seed)
-        for node in 1..<max(1, settings.nodes) {
-            lab.join(node)
-            lab.run(for: .milliseconds(100))
-        }
-        lab.run(for: .seconds(60))
+        let (neighbours, tables) = lab.gather()
         progress.reached(0.2)
-        let known = min(10, settings.nodes - 1)
-        let (neighbours, tables) = (lab.share { !$0.neighbours.isEmpty }, lab.share { $0.kademliaTableCount >= known })
         lab.publish(settings["messages"], bytes: settings["bytes"], interval: .milliseconds(200)) {
             progress.reached(0.2 + 0.3 * $0)
         }
