@@ -117,12 +117,6 @@ var targets: [Target] = [
             nioEmbedded, logging,
         ]),
     tests(
-        "Community",
-        [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "Tutti", "TuttiCommunity", nio,
-        ]),
-    tests(
         "Attack",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiTransport", "Tutti",
@@ -138,8 +132,8 @@ var targets: [Target] = [
     tests(
         "TuttiCommunity",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "Tutti",
-            "TuttiCommunity", nio,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
+            "Tutti", "TuttiCommunity", nio,
         ]),
 ]
 
