@@ -178,7 +178,7 @@ struct ChatTests {
             _ = try CommunityFiles.repair(house.rosa.folder)
             try await house.rosa.start(knowing: [house.camila])
             #expect(try await house.rosa.messages("@camila") == before)
-            #expect(try await house.camila.messages("@rosa").map(\.isRead) == [false, true])
+            #expect(try await house.camila.messages("@rosa").map(\.isRead) == [true, true])
         }
     }
 

@@ -79,6 +79,7 @@ package struct MailboxCore: Sendable {
     private var authorless: Set<DeviceID> = []
     private var pausedUntil: HybridTime?
     private var isLevelWithPeers = false
+    private var wasLevel = false
 
     private var orders: Deque<Order> = []
     private var keeping: RequestID?
@@ -134,9 +135,7 @@ package struct MailboxCore: Sendable {
 
     /// Wall time.
     package var nextTimeout: HybridTime? {
-        let due = isActive && hasBegun ? keys.nextTimeout : nil
-        guard let pausedUntil else { return due }
-        return due.map { min($0, pausedUntil) } ?? pausedUntil
+        [isActive && hasBegun ? keys.nextTimeout : nil, codeDue, pausedUntil].compactMap(\.self).min()
     }
 
     package mutating func handleTimeout(at now: HybridTime) {
@@ -351,16 +350,22 @@ package struct MailboxCore: Sendable {
     }
 
     private mutating func proceed(at now: HybridTime) {
-        let wasLevel = isLevel
         collect()
         step(at: now)
         performOrders(at: now)
-        guard isLevel, keys.codePair != nil || !wasLevel else { return }
-        if isLevelWithPeers, keys.codePair != nil, roster.devices[device] != nil {
+        if let due = codeDue, due <= now {
             drive(at: now) { $0.handle(.codeUsed, at: now, from: &$1) }
             performOrders(at: now)
         }
-        if !wasLevel { effects.append(.emit(.level)) }
+        guard isLevel != wasLevel else { return }
+        wasLevel = isLevel
+        if wasLevel { effects.append(.emit(.level)) }
+    }
+
+    /// When the code's key has served: what was passed to it comes in one sync, or in some when nodes are down.
+    private var codeDue: HybridTime? {
+        guard keys.codePair != nil, isLevelWithPeers, isLevel, let began = keys.firstOwn else { return nil }
+        return HybridTime(milliseconds: began.milliseconds + MailboxLimits.codeKeptMilliseconds)
     }
 
     private mutating func step(at now: HybridTime) {

@@ -144,6 +144,8 @@ package struct MailboxKeys: Sendable {
     /// The newest that we hold and no closed device had.
     package var current: MailboxKey? { newest?.key }
     package var keysCount: Int { held.count }
+    /// Since when the oldest key that this device made is in use.
+    var firstOwn: HybridTime? { held.first(where: \.isMine)?.key.validFrom }
 
     // MARK: What is due
 

@@ -238,6 +238,8 @@ package enum MailboxLimits {
     /// Devices of a community whose keys are known.
     package static let announcementsMax = JournalLimits.feedsMax
 
+    /// How long a device that began by the recovery code keeps the code's key at least.
+    package static let codeKeptMilliseconds: UInt64 = 86_400_000
     /// Admitted entries that wait to be read; further ones are read from the disk.
     package static let pendingMax = 256
     package static let pendingBytesMax = 4 << 20
