@@ -236,7 +236,8 @@ extension CommunityAttackTests {
             let folder = try Folder()
             try await withCommunityNode(folder.path) { camila in
                 try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
-                try await Intruder.run(at: camila, try await camila.invite(), isMember: false) { stranger in
+                try await Intruder.run(at: camila, try await camila.invite(), isMember: false) {
+                    stranger async throws in
                     #expect(try await stranger.ask(.hello(try stranger.hello)) == .refused(.notMember))
                 }
             }
