@@ -164,6 +164,8 @@ package struct JournalCore: Sendable {
     package func feed(_ device: DeviceID) -> FeedRecord? { holdings.feeds.states[device]?.record(of: device) }
     /// Ordered by device; one each, the canonical one.
     package var proofs: [FaultProof] { holdings.feeds.orderedProofs }
+    /// From where on the feeds that fork are ambiguous.
+    package var forks: [DeviceID: EntrySequence] { holdings.feeds.proofs.mapValues(\.sequence) }
     package func proof(against device: DeviceID) -> FaultProof? { holdings.feeds.proofs[device] }
     package var ownDevice: DeviceID? { holdings.own?.device }
     /// The place that the next append gets, when nothing comes between; for bodies that are bound to it.

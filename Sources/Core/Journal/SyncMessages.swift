@@ -131,6 +131,10 @@ package enum SyncRequest: Hashable, Sendable {
     case proofs([DeviceID])
     /// Not answered.
     case receipts([SyncReceipt])
+
+    package var isAnswered: Bool {
+        if case .receipts = self { false } else { true }
+    }
 }
 
 package enum SyncAnswer: Hashable, Sendable {

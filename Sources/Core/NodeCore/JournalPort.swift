@@ -592,15 +592,3 @@ package struct JournalPort: Sendable {
         }
     }
 }
-
-extension JournalCore {
-    fileprivate var forks: [DeviceID: EntrySequence] {
-        Dictionary(uniqueKeysWithValues: proofs.map { ($0.device, $0.sequence) })
-    }
-}
-
-extension SyncRequest {
-    fileprivate var isAnswered: Bool {
-        if case .receipts = self { false } else { true }
-    }
-}
