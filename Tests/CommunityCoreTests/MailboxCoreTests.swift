@@ -365,11 +365,20 @@ private struct Street {
         // Her machine is gone; a fresh one has the code.
         street.desks[1] = nil
         var fresh = Desk(5, of: Street.alice, code: code)
-        for (number, member): (UInt8, MemberID) in [(1, Street.alice), (2, Street.bob), (5, Street.alice)] {
+        // What it is passed comes before it may write.
+        for (number, member) in [(1, Street.alice), (2, Street.bob)] as [(UInt8, MemberID)] {
             fresh.meet(number, of: member)
         }
         fresh.admit(street.log.reversed())
         fresh.settle()
+        #expect(fresh.drafts.isEmpty)
+        fresh.meet(5, of: Street.alice)
+        fresh.settle()
+        guard case .announcement(let announcement)? = fresh.drafts.first else {
+            Issue.record("a device that may write tells its key")
+            return
+        }
+        #expect(announcement.validFrom.milliseconds >= 1_000_000)
         #expect(fresh.shown.map(\.text) == ["for Alice's old machine"])
         func codeIsHeld(_ desk: Desk) throws -> Bool {
             let key = try #require(Desk.key[5])

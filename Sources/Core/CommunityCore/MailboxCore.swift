@@ -103,6 +103,7 @@ package struct MailboxCore: Sendable {
         let held = start.keyring.flatMap { try? MailboxKeys(keyring: $0, of: device, for: key) }
         keys = held ?? MailboxKeys(device: device, from: &source)
         if held == nil, start.keyring != nil { stats.keyringsRefused += 1 }
+        keys.mayWrite = false
         if let code = start.code {
             keys.handle(.codeTyped(code), at: HybridTime(0), from: &source)
         }
@@ -285,6 +286,7 @@ package struct MailboxCore: Sendable {
     // MARK: Keys
 
     private mutating func drive(at now: HybridTime, _ body: (inout MailboxKeys, inout KeySource) -> Void) {
+        keys.mayWrite = hasBegun && isActive
         body(&keys, &source)
         collect()
         let all = keys.readingKeys
@@ -299,8 +301,8 @@ package struct MailboxCore: Sendable {
             switch effect {
             case .keep:
                 if !orders.contains(where: { if case .keep = $0 { true } else { false } }) { orders.append(.keep) }
-            case .announce(let announcement): if isActive { orders.append(.announce(announcement)) }
-            case .pass(let pass, let recipients): if isActive { orders.append(.pass(pass, to: recipients)) }
+            case .announce(let announcement): orders.append(.announce(announcement))
+            case .pass(let pass, let recipients): orders.append(.pass(pass, to: recipients))
             }
         }
     }

@@ -59,6 +59,8 @@ package struct MailboxKeys: Sendable {
     private(set) var held: [Held] = []
     /// Of the recovery code, until what was passed to it is read.
     package private(set) var codePair: SealingKeyPair?
+    /// While the device may not write, keys are taken and none is made.
+    var mayWrite = true
 
     private var fellows: [MailboxFellow] = []
     private var closed: Set<DeviceID> = []
@@ -202,7 +204,7 @@ package struct MailboxKeys: Sendable {
     // MARK: Acts
 
     private mutating func act(from source: inout KeySource) {
-        guard !closed.contains(device) else { return }
+        guard mayWrite, !closed.contains(device) else { return }
         while let old = held.indices.dropLast().first(where: { deletionDue($0) <= latest }) {
             held.remove(at: old)
             effects.append(.keep)
