@@ -109,7 +109,10 @@ package struct JournalHosts: Sendable {
         self.planted = planted
     }
 
-    package mutating func add(_ manner: Manner, device: DeviceID, disk: DiskModel, seed: UInt64) {
+    /// - Parameter device: what it writes with; only a boaster's hosts ask.
+    package mutating func add(
+        _ manner: Manner, device: DeviceID = DeviceID(.zero), disk: DiskModel, seed: UInt64
+    ) {
         let draws = DrawStream(seed: seed, peer: PeerIndex(UInt32(hosts.count)), .faults)
         let lies = DrawStream(seed: ~seed, peer: PeerIndex(UInt32(hosts.count)), .faults)
         hosts.append(
