@@ -62,7 +62,7 @@ def same_meaning(lines):
         if "seen" in fields:
             yield "a number with a point", index, line[:-2] + b".0}\n"
             yield "a number as true", index, line[:line.rindex(b":") + 1] + b"true}\n"
-            text = fields["envelope"]
+            text = fields.get("envelope") or fields["evidence"]
             alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
             if text.endswith("=="):
                 other = alphabet[alphabet.index(text[-3]) ^ 1]

@@ -31,6 +31,7 @@ struct ReplicaTests {
 
         // One half sees an entry of the liar, and builds on it.
         for node in [1, 3] { town.restart(node) }
+        town.run(.seconds(1))
         town.connect(1, 3)
         town.run(.seconds(5))
         let draft = try town.replica(1).community.vouch(
@@ -48,6 +49,7 @@ struct ReplicaTests {
 
         // The other half has reason to refuse it.
         for node in [0, 2] { town.restart(node) }
+        town.run(.seconds(1))
         town.connect(2, 0)
         town.run(.seconds(5))
         switch quarrel {
@@ -65,6 +67,7 @@ struct ReplicaTests {
         town.run(.seconds(5))
 
         for node in [1, 3] { town.restart(node) }
+        town.run(.seconds(1))
         var generator = SeededGenerator(seed: UInt64(seed))
         let order = [0, 1, 2, 3].shuffled(using: &generator)
         for place in 1..<4 { town.connect(order[place], order[Int.random(in: 0..<place, using: &generator)]) }
