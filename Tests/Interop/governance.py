@@ -85,7 +85,7 @@ def gather(camila, rosa, jun):
     jun.ask("community", "join", link, "--as", "jun")
     assert jun.json("community", "status")["isPending"]
     wait("jun among those who wait", lambda: (camila.member("jun") or {}).get("pending"))
-    jun.refused("chat", "send", "general", "too early")
+    assert "wait to be admitted" in jun.refused("chat", "send", "general", "too early")
     assert "admit" in rosa.refused("community", "admit", "jun")
     camila.ask("community", "admit", "jun")
     seconds = wait("jun's admission at his node", lambda: not jun.json("community", "status")["isPending"])
