@@ -41,9 +41,23 @@ extension CommunityNode {
 
     /// Appends entries of this device; returns when they are on disk.
     package func append(_ drafts: [EntryDraft]) async throws -> [Entry] {
+        if drafts.contains(where: { !$0.kind.isGovernance }), try await isWaiting() {
+            throw CommunityError(
+                .notAllowed,
+                "you wait to be admitted, and nobody takes what you write before: ask an admin or moderator")
+        }
         switch await host.append(drafts) {
         case .success(let entries): return entries
         case .failure(let error): throw CommunityError(error)
+        }
+    }
+
+    /// Whether this member's join is one that somebody must admit.
+    private func isWaiting() async throws -> Bool {
+        guard let member = settings.member else { return false }
+        return try await read { port in
+            let state = port.community.state
+            return !state.isMember(member) && state.pendingJoins.values.contains { $0.member == member }
         }
     }
 
