@@ -402,7 +402,8 @@ private struct Street {
         let code = try #require(RecoveryCode(secret: Array(0..<16)))
         var source = Sample.source(9)
         let sealed = SealedMemberKey(
-            sealing: KeyPair(seed: Sample.bytes32(0xA)), under: code, in: Sample.community, from: &source)
+            sealing: KeyPair(seed: Sample.bytes32(0xA)), under: code, in: Sample.community,
+            by: Desk.device(1), from: &source)
         #expect(sealed.recoveryKey == key)
         let draft = MemberKeyEntry.draft(sealed, parents: [Sample.entry(1)], head: Sample.entry(1))
         let content = Entry.Content(salt: .zero, body: draft.body)

@@ -42,7 +42,8 @@ struct FeedReview: Sendable {
         _ devices: some Sequence<DeviceID>, _ writer: inout BatchMachine, _ holdings: JournalHoldings
     ) {
         for device in devices {
-            guard let cut = holdings.roster.devices[device]?.cut, holdings.feeds.hasSparse(of: device, beyond: cut) else { continue }
+            guard let cut = holdings.roster.devices[device]?.cut, holdings.feeds.hasSparse(of: device, beyond: cut)
+            else { continue }
             writer.end(FeedEnd(device: device, point: cut))
         }
     }

@@ -28,16 +28,6 @@ package struct SyncCore: Sendable {
         case admitted(SyncAudience)
     }
 
-    /// What is known of a peer over its connections.
-    private struct Memory: Sendable {
-        var faults = 0
-        var stalls = 0
-        var refusals = 0
-        var until = Instant.zero
-        var listingAfter: UInt64 = 0
-        var touched: UInt64 = 0
-    }
-
     private let own: PeerID
     private let community: CommunityID
     private let configuration: SyncConfiguration
@@ -54,7 +44,7 @@ package struct SyncCore: Sendable {
     /// Batches that our disk refused, since it last took one.
     private var diskRefusals = 0
     private var admissions: [PeerID: Admission] = [:]
-    private var memories: [PeerID: Memory] = [:]
+    private var memories: [PeerID: SyncMemory] = [:]
     private var touches: UInt64 = 0
     private var receipts: [PeerID: [DeviceID: EntrySequence]] = [:]
     private var peerOfRequest: [RequestID: PeerID] = [:]
@@ -225,7 +215,7 @@ package struct SyncCore: Sendable {
         timers.set(.resume(peer), at: until)
     }
 
-    private mutating func remember(_ peer: PeerID, _ change: (inout Memory) -> Void) {
+    private mutating func remember(_ peer: PeerID, _ change: (inout SyncMemory) -> Void) {
         if memories[peer] == nil, memories.count >= configuration.limits.remembered {
             let least = memories.min { one, other in
                 (one.value.faults, one.value.touched) < (other.value.faults, other.value.touched)
@@ -233,7 +223,7 @@ package struct SyncCore: Sendable {
             if let least { memories[least.key] = nil }
         }
         touches += 1
-        var memory = memories[peer] ?? Memory()
+        var memory = memories[peer] ?? SyncMemory()
         change(&memory)
         memory.touched = touches
         memories[peer] = memory
@@ -493,7 +483,7 @@ package struct SyncCore: Sendable {
             learn(parts, of: peer, at: now)
             effects.append(.answer(id, .parts(replica.answer(parts, limits))))
         case .feeds(let devices):
-            let feeds = audience == .all ? Self.unique(devices).compactMap { replica[$0] } : []
+            let feeds = audience == .all ? unique(devices).compactMap { replica[$0] } : []
             effects.append(.answer(id, .feeds(feeds)))
         case .entries(let ranges, _, _) where audience == .governance:
             effects.append(.answer(id, .entries(ranges.map { _ in [] })))
@@ -503,18 +493,13 @@ package struct SyncCore: Sendable {
             server.governance(
                 after: after, countMax: countMax, bytesMax: bytesMax, id, by: peer, replica, &stats)
         case .named(let ids, let bytesMax):
-            server.named(Self.unique(ids), bytesMax: bytesMax, id, by: peer, &stats)
+            server.named(unique(ids), bytesMax: bytesMax, id, by: peer, &stats)
         case .proofs(let devices):
-            let proofs = Self.unique(devices).compactMap { replica.proof(of: $0) }
+            let proofs = unique(devices).compactMap { replica.proof(of: $0) }
             effects.append(.answer(id, .proofs(Array(proofs.prefix(limits.proofsPerAnswerMax)))))
         case .receipts(let receipts): effects.append(.receipted(peer, receipts))
         }
         drainServer()
-    }
-
-    private static func unique<Name: Hashable>(_ names: [Name]) -> [Name] {
-        var seen: Set<Name> = []
-        return names.filter { seen.insert($0).inserted }
     }
 
     private mutating func drainServer() {
@@ -605,12 +590,7 @@ package struct SyncCore: Sendable {
     }
 }
 
-extension SyncPart {
-    /// What the sender holds there, as far as it is said.
-    fileprivate var told: [Leaf] {
-        switch content {
-        case .children: []
-        case .leaves(let leaves), .told(let leaves): leaves
-        }
-    }
+private func unique<Name: Hashable>(_ names: [Name]) -> [Name] {
+    var seen: Set<Name> = []
+    return names.filter { seen.insert($0).inserted }
 }

@@ -175,3 +175,13 @@ extension SyncPart {
         }
     }
 }
+
+extension SyncPart {
+    /// What the sender holds there, as far as it is said.
+    var told: [Leaf] {
+        switch content {
+        case .children: []
+        case .leaves(let leaves), .told(let leaves): leaves
+        }
+    }
+}
