@@ -77,6 +77,8 @@ struct ReplicaTests {
                 && replicas.allSatisfy { $0.community.missing.isEmpty && $0.community.state.vouches[citing.id] != nil }
         }
         #expect(isSame)
+        // What is judged is on the disks a little later.
+        town.run(.seconds(2))
         for node in 0...3 {
             let isHeld1 = town.holds(node, cited.id)
             #expect(isHeld1)
