@@ -97,7 +97,11 @@ private struct House {
         do {
             try await people[0].start()
             try await people[0].ask(.create(name: "Rare gear", nickname: "camila"))
-            guard case .invited(let link)? = try await people[0].ask(.invite(uses: 10, days: 7, note: "")).first else {
+            guard
+                case .invited(let link)? = try await people[0].ask(
+                    .govern(.invite(uses: 10, days: 7, role: "member", note: ""))
+                ).first
+            else {
                 throw Missing(what: "no invite")
             }
             for (person, name) in zip(people[1...], names) {

@@ -122,7 +122,7 @@ extension CommunityAttackTests {
             let (folder, other, kept) = (try Folder(), try Folder(), try Folder())
             let device = try await withCommunityNode(other.path) { [folder, kept] rosa in
                 try await rosa.perform(.create(name: "Rare gear", nickname: "rosa")) { _ in }
-                let link = try await rosa.invite()
+                let link = try await rosa.inviteLink()
                 let device = try await withCommunityNode(folder.path) { camila in
                     try await camila.perform(.join(link: link.text, nickname: "camila")) { _ in }
                     try await until { try await rosa.knows(camila) }
@@ -166,7 +166,7 @@ extension CommunityAttackTests {
             let (folder, other, twin) = (try Folder(), try Folder(), try Folder())
             try await withCommunityNode(other.path) { [folder, twin] rosa in
                 try await rosa.perform(.create(name: "Rare gear", nickname: "rosa")) { _ in }
-                let link = try await rosa.invite()
+                let link = try await rosa.inviteLink()
                 try await withCommunityNode(folder.path) { camila in
                     try await camila.perform(.join(link: link.text, nickname: "camila")) { _ in }
                     try await camila.perform(.send(channel: "general", text: "one of me")) { _ in }

@@ -115,7 +115,7 @@ extension CommunityAttackTests {
             let (one, other) = (try Folder(), try Folder())
             let lines = try await withCommunityNode(one.path) { [other] camila in
                 try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
-                let link = try await camila.invite()
+                let link = try await camila.inviteLink()
                 try await withCommunityNode(other.path) { rosa in
                     try await rosa.perform(.join(link: link.text, nickname: "rosa")) { _ in }
                     try await until { try await camila.knows(rosa) }

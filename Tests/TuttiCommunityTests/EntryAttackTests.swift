@@ -309,7 +309,8 @@ extension CommunityAttackTests {
                 }
                 #expect(own?.code == .notAllowed && own?.message.contains("quota") == true)
                 // A full quota doesn't keep governance away.
-                try await all.rosa.perform(.propose(title: "More room", text: "", action: .resolution)) { _ in }
+                try await all.rosa.perform(.govern(.propose(title: "More room", text: "", action: .resolution))) { _ in
+                }
             }
         }
 
@@ -357,7 +358,7 @@ extension CommunityAttackTests {
                     try await intruder.say(ByteBuffer(bytes: [2, 200, 1]))
                     try await until { try await all.camila.count("malformed", .violations) == 1 }
                 }
-                try await all.camila.perform(.propose(title: "On", text: "", action: .resolution)) { _ in }
+                try await all.camila.perform(.govern(.propose(title: "On", text: "", action: .resolution))) { _ in }
             }
         }
 

@@ -95,7 +95,7 @@ struct Neighbourhood: Sendable {
         let (one, other) = (try Folder(), try Folder())
         try await withCommunityNode(place ?? one.path, configure: configure) { [other] camila in
             try await camila.perform(.create(name: "Rare gear", nickname: "camila")) { _ in }
-            let link = try await camila.invite()
+            let link = try await camila.inviteLink()
             try await withCommunityNode(other.path) { rosa in
                 try await rosa.perform(.join(link: link.text, nickname: "rosa")) { _ in }
                 try await until { try await camila.knows(rosa) }
@@ -152,9 +152,9 @@ extension CommunityNode {
         return try #require(counts.first { $0.group == group && $0.name == name }?.count, "no count \(name)")
     }
 
-    func invite() async throws -> InviteLink {
+    func inviteLink() async throws -> InviteLink {
         let (stream, continuation) = AsyncStream<String>.makeStream()
-        try await perform(.invite(uses: 500, days: 1, note: "")) { reply in
+        try await perform(.govern(.invite(uses: 500, days: 1, role: "member", note: ""))) { reply in
             if case .invited(let link) = reply { continuation.yield(link) }
         }
         continuation.finish()
