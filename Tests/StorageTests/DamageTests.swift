@@ -161,6 +161,7 @@ struct DamageTests {
         #expect(throws: JournalStorageError.damaged) { try SQLiteJournal(path: folder.journal) }
         let report = try JournalRepair.run(path: folder.journal) { page in page.map { message($0) } }
         #expect(report.entries == 90 && report.lost == ["proofs", "receipts", "settings"])
+        #expect(report.endsLost == nil)
         let repaired = try SQLiteJournal(path: folder.journal)
         #expect(read(repaired) == sample.entries)
         guard case .opening(let opening) = repaired.answer(.opening),

@@ -139,7 +139,7 @@ struct ChatTests {
             let sent = try await house.camila.ask(.send(channel: "@rosa", text: Self.secret))
             guard case .message(let message)? = sent.first else { throw Missing(what: "no answer") }
             #expect(message.text == Self.secret && message.place == "@rosa" && message.isOwn && !message.isRead)
-            #expect(message.holders == 0)
+            #expect(message.holders.map { $0 <= 1 } == true)
             try await house.jun.ask(.sync(seconds: 20))
             // Jun's node says so when it has it on disk.
             while try await house.camila.messages("@rosa").first?.holders != 1 { await Task.yield() }

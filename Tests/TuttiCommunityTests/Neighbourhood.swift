@@ -102,7 +102,7 @@ struct Neighbourhood: Sendable {
                 let device = try #require(try await rosa.device)
                 try await until(syncing: camila) {
                     let (own, seen) = try await (rosa.head(of: device), camila.head(of: device))
-                    return own == seen && own?.sequence == EntrySequence(2)
+                    return own == seen && own.map { $0.sequence >= EntrySequence(2) } == true
                 }
                 let all = Neighbourhood(camila: camila, rosa: rosa, link: link)
                 try await body(all)

@@ -92,7 +92,7 @@ package struct JournalCore: Sendable {
             holdings.settingsDue[JournalHoldings.endedSetting] = nil
             receipts.restart()
         case .verified(let id, let results): intake.verified(id, results, &holdings, at: now)
-        case .introduced(let id, let results): intake.introduced(id, results, &holdings)
+        case .introduced(let id, let results): intake.introduced(id, results, &holdings, at: now)
         case .folded(let id, let rows): writer.folded(id, rows, &holdings)
         case .persisted(let id):
             if let write = writer.persisted(id, &holdings) { tell(of: write, at: now) }
@@ -217,6 +217,7 @@ package struct JournalCore: Sendable {
         receipts.persisted(write.batch.receipts, &holdings)
         retention.dropped(write.batch.bodiesDropped.count, &holdings, at: now)
         for device in write.stage.devices { intake.stir(device) }
+        if write.batch.entries.contains(where: \.entry.header.kind.isGovernance) { intake.governanceChanged() }
         review.review(write.stage.devices, &writer, &holdings)
         review.reviewAlone(write.batch.entries.lazy.map(\.entry.header.device), &writer, holdings)
     }

@@ -46,6 +46,8 @@ struct JournalIntake: Sendable {
     /// Feeds that changed, so that something held may now touch them.
     private var stirred: Set<DeviceID> = []
     private var wanted: Set<DeviceID> = []
+    /// Held newcomers whom nobody knew when they came.
+    private var postponed: Set<DeviceID> = []
 
     init(limits: JournalCoreLimits) { held = HeldTable(limits: limits) }
 
@@ -286,7 +288,9 @@ struct JournalIntake: Sendable {
         holdings.emit(.introduce(newcomers.map(\.entry), id))
     }
 
-    mutating func introduced(_ id: RequestID, _ results: [Bool], _ holdings: inout JournalHoldings) {
+    mutating func introduced(
+        _ id: RequestID, _ results: [Bool], _ holdings: inout JournalHoldings, at now: Instant
+    ) {
         guard let newcomers = introductions.removeValue(forKey: id) else {
             holdings.stats.late &+= 1
             return
@@ -294,13 +298,31 @@ struct JournalIntake: Sendable {
         for (place, newcomer) in newcomers.enumerated() {
             let isWanted = place < results.count && results[place]
             guard isWanted || newcomer.isMissing else {
-                refuse(newcomer, \.notIntroduced, &holdings)
+                postpone(newcomer, &holdings, at: now)
                 continue
             }
             var newcomer = newcomer
             newcomer.purpose = isWanted ? .introduced : .evidence
             ready.append(newcomer)
         }
+    }
+
+    /// What it rests on, the founding or an invite, may still be on its way: a member's node that hands on what it holds
+    /// begins with its own join.
+    private mutating func postpone(_ newcomer: Arrival, _ holdings: inout JournalHoldings, at now: Instant) {
+        var newcomer = newcomer
+        newcomer.attempts += 1
+        guard newcomer.attempts <= Arrival.attemptsMax else { return refuse(newcomer, \.notIntroduced, &holdings) }
+        holdings.stats.notIntroduced &+= 1
+        settle(&newcomer, .ignore, &holdings)
+        postponed.insert(newcomer.device)
+        hold(newcomer, &holdings, at: now)
+    }
+
+    /// More of the community is known: who wasn't wanted may be now.
+    mutating func governanceChanged() {
+        for device in postponed { stir(device) }
+        postponed.removeAll()
     }
 
     // MARK: Beginning again

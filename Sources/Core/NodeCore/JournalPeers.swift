@@ -31,6 +31,7 @@ struct JournalPeers: Sendable {
     func isAccepted(_ peer: PeerID) -> Bool { if case .open = known[peer]?.standing { true } else { false } }
     func isReady(_ peer: PeerID) -> Bool { ready.contains(peer) }
     func peer(of device: DeviceID) -> PeerID? { peers[device] }
+    func device(of peer: PeerID) -> DeviceID? { known[peer]?.hello.device }
 
     mutating func setReady(_ peer: PeerID) { ready.insert(peer) }
 

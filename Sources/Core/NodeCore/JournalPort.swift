@@ -540,7 +540,10 @@ package struct JournalPort: Sendable {
     private mutating func caughtUp(
         with peer: PeerID, at now: Instant, _ context: inout NodeContext, _ gossip: inout GossipPort?
     ) {
-        guard !members.hasCaughtUp, isAtHome else { return }
+        // Who holds all there is holds its own join too: while we lack that, there is more than we have.
+        guard !members.hasCaughtUp, isAtHome, let device = members.device(of: peer),
+            community.roster.devices[device] != nil
+        else { return }
         members.hasCaughtUp = true
         // Their joins could not be judged before.
         for (peer, hello) in members.newcomers(community.roster) {

@@ -220,8 +220,9 @@ package enum JournalRepair {
         batch.proofs = take("proofs") { try $0.proofs() } ?? []
         batch.receipts = take("receipts") { try $0.receipts() } ?? []
         batch.settings = take("settings") { try $0.settings() } ?? [:]
-        heads = take("feeds") { try $0.feeds() }.map { feeds in
-            Dictionary(feeds.map { ($0.device, $0.head.id) }) { first, _ in first }
+        // What feeds there are follows from their entries; how far they went doesn't.
+        heads = try? queue?.read { db in
+            Dictionary(try JournalReads(db: db).feeds().map { ($0.device, $0.head.id) }) { first, _ in first }
         }
         try? queue?.close()
         return batch
