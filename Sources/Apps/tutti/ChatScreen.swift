@@ -112,8 +112,11 @@ actor ChatScreen {
 
     private func mark() async throws {
         guard !isQuiet, let newest, newest != marked else { return }
-        marked = newest
-        // Who can't write (a copied folder, a guest) reads all the same.
-        _ = try? await options.exchange(.chat(.read(place: place, through: newest))) { _ in }
+        do {
+            try await options.exchange(.chat(.read(place: place, through: newest))) { _ in }
+            marked = newest
+        } catch is CommunityError {
+            // Who can't write (a copied folder, a guest) reads all the same; who can't write yet tries again.
+        }
     }
 }

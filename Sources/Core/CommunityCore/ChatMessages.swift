@@ -66,6 +66,14 @@ package struct ChatBody: Hashable, Sendable {
         case edit(EntryID, String)
         case deletion(EntryID)
         case read([ChatReadPoint])
+
+        /// What is said, in bytes.
+        package var textBytesCount: Int {
+            switch self {
+            case .post(let text), .edit(_, let text): text.utf8.count
+            case .deletion, .read: 0
+            }
+        }
     }
 
     private static let version: UInt8 = 1

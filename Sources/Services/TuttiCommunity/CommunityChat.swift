@@ -151,7 +151,7 @@ extension CommunityNode {
     ) async throws -> MessageSummary {
         guard let body = ChatBody(place: spot.place, act: act) else {
             throw CommunityError(
-                .invalidInput,
+                act.textBytesCount > ChatLimits.textBytesMax ? .tooLarge : .invalidInput,
                 "a message has 1 to \(ChatLimits.textBytesMax) bytes, and no control characters but tab and newline")
         }
         let changes = changes.watch()
@@ -319,7 +319,16 @@ extension CommunityNode {
         guard !marks.isEmpty, let body = ChatBody(place: spot.place, act: .read(marks)) else { return }
         let others = spot.other.map { [$0] } ?? []
         // Who can't be written to any more isn't told.
-        let isHeard = try await read { port in others.allSatisfy { port.mailbox?.core.canWrite(to: $0) ?? false } }
+        let (isHeard, belongs) = try await read { port in
+            (
+                others.allSatisfy { port.mailbox?.core.canWrite(to: $0) ?? false },
+                others.allSatisfy { port.community.state.isMember($0) }
+            )
+        }
+        // A key that is on its way comes soon: what was marked for ourselves alone would never be told.
+        guard isHeard || !belongs else {
+            throw CommunityError(.notAllowed, "\(spot.name) has told no key to seal for yet")
+        }
         _ = try await append(Letter(body.content, to: isHeard ? others : [], retention: .quarter))
     }
 
