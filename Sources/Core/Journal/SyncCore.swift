@@ -97,6 +97,7 @@ package struct SyncCore: Sendable {
         case .proofsChanged(let proofs): replica.change(proofs)
         case .governanceChanged(let added, let removed): replica.changeGovernance(added: added, removed: removed)
         case .missingChanged(let ids): missingChanged(ids, at: now)
+        case .rosterChanged: for peer in order { sessions[peer]?.rosterChanged(at: now) }
         case .settled(let batch, let outcome): settled(batch, outcome, at: now)
         case .loaded(let id, let answer):
             if !server.loaded(id, answer, replica, &stats) { stats.ignored &+= 1 }

@@ -41,6 +41,8 @@ package enum SyncInput: Sendable {
     case governanceChanged(added: [EntryID], removed: [EntryID])
     /// All the governance entries that others refer to and that aren't here: asked for by name, of whoever is there.
     case missingChanged([EntryID])
+    /// Who belongs is another, and so perhaps what is taken.
+    case rosterChanged
     /// Answer to `.received` and `.receivedProofs`, exactly one for each, after the changes that follow from it.
     case settled(SyncBatchID, SyncOutcome)
     case loaded(SyncLoadID, JournalAnswer)

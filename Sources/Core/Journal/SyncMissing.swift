@@ -4,12 +4,42 @@ import TuttiBase
 
 /// Until when a peer isn't asked for something again: twice as long each time.
 struct SyncHoldOff: Sendable {
-    let until: Instant
+    private(set) var until: Instant
     private let count: Int
 
     init(after last: SyncHoldOff?, _ configuration: SyncConfiguration, at now: Instant) {
         count = (last?.count ?? 0) + 1
         until = now + configuration.holdOff.doubled(count - 1, max: configuration.holdOffMax)
+    }
+
+    /// What was refused may be taken by others' leave now. Only the first few times: else who is refused for good would be
+    /// asked with each change.
+    /// - Returns: whether it was held off.
+    mutating func end(at now: Instant) -> Bool {
+        guard until > now, count <= 3 else { return false }
+        until = now
+        return true
+    }
+}
+
+/// What one peer isn't asked for, by device or entry.
+struct SyncHoldOffs: Sendable {
+    private var ends: [Bytes32: SyncHoldOff] = [:]
+
+    func covers(_ key: Bytes32, at now: Instant) -> Bool { ends[key].map { now < $0.until } ?? false }
+
+    mutating func begin(_ key: Bytes32, _ configuration: SyncConfiguration, at now: Instant) {
+        if ends.count >= JournalLimits.feedsMax { ends.removeAll() }
+        ends[key] = SyncHoldOff(after: ends[key], configuration, at: now)
+    }
+
+    mutating func forget(_ key: Bytes32) { ends[key] = nil }
+
+    /// - Returns: whether there is something to ask for again.
+    mutating func endAll(at now: Instant) -> Bool {
+        var isAny = false
+        for key in ends.keys where ends[key]?.end(at: now) == true { isAny = true }
+        return isAny
     }
 }
 

@@ -84,7 +84,7 @@ struct SyncSession: Sendable {
     private(set) var offers = SyncOffers()
     private var proofs: Deque<DeviceID> = []
     private var queries: Deque<DeviceID> = []
-    private var holdOffs: [Bytes32: SyncHoldOff] = [:]
+    private var holdOffs = SyncHoldOffs()
     private var underWay: [RequestID: Purpose] = [:]
     private let configuration: SyncConfiguration
     private var limits: SyncLimits { configuration.limits }
@@ -240,7 +240,7 @@ struct SyncSession: Sendable {
 
     /// Asks the peer for governance entries of which only others' references are known.
     mutating func seek(_ ids: [EntryID], _ replica: SyncReplica, at now: Instant) {
-        missing.seek(ids.filter { !isHeldOff($0.key, at: now) }, replica, at: now)
+        missing.seek(ids.filter { !holdOffs.covers($0.key, at: now) }, replica, at: now)
         if !missing.isEmpty { isCaughtUp = false }
     }
 
@@ -269,7 +269,7 @@ struct SyncSession: Sendable {
 
     /// True when there is something that we want.
     mutating func learn(_ theirs: SyncFeed, _ replica: SyncReplica, at now: Instant) -> Bool {
-        guard !isHeldOff(theirs.key, at: now) else { return false }
+        guard !holdOffs.covers(theirs.key, at: now) else { return false }
         guard case .frozen(let sequence) = theirs.state else {
             return offers.learn(theirs, own: replica[theirs.device], configuration)
         }
@@ -280,18 +280,18 @@ struct SyncSession: Sendable {
     }
 
     mutating func learn(_ id: EntryID, _ replica: SyncReplica, at now: Instant) -> Bool {
-        guard !replica.holds(id), !isHeldOff(id.key, at: now),
+        guard !replica.holds(id), !holdOffs.covers(id.key, at: now),
             governanceWanted.count < limits.governanceWantedMax
         else { return false }
         if governanceWanted.insert(id).inserted { governance.append(id) }
         return true
     }
 
-    private func isHeldOff(_ key: Bytes32, at now: Instant) -> Bool { holdOffs[key].map { now < $0.until } ?? false }
-
-    private mutating func holdOff(_ key: Bytes32, at now: Instant) {
-        if holdOffs.count >= JournalLimits.feedsMax { holdOffs.removeAll() }
-        holdOffs[key] = SyncHoldOff(after: holdOffs[key], configuration, at: now)
+    /// Who belongs is another: what was refused may be taken now.
+    mutating func rosterChanged(at now: Instant) {
+        guard holdOffs.endAll(at: now) else { return }
+        wantsReconcile = true
+        isCaughtUp = false
     }
 
     // MARK: Answers
@@ -396,7 +396,7 @@ struct SyncSession: Sendable {
         guard proven.count == found.count, proven.isSubset(of: devices),
             found.allSatisfy({ $0.first.header.community == hello.community })
         else { throw .unasked }
-        for device in devices where !proven.contains(device) { holdOff(device.bytes, at: now) }
+        for device in devices where !proven.contains(device) { holdOffs.begin(device.bytes, configuration, at: now) }
         guard !found.isEmpty else { return .nothing }
         var batch = SyncLedger.Batch(peer: peer, session: serial)
         batch.feeds = found.map { ($0.device, replica[$0.device]) }
@@ -462,7 +462,7 @@ struct SyncSession: Sendable {
         let isFull = isFull(entries)
         for id in ids where !given.contains(id) {
             if isFull { continue }
-            holdOff(id.key, at: now)
+            holdOffs.begin(id.key, configuration, at: now)
             governanceWanted.remove(id)
         }
         governanceWanted.subtract(given)
@@ -505,7 +505,7 @@ struct SyncSession: Sendable {
                 batch.feeds.append((device, replica[device]))
                 taken += page.prefix(1)
             case .nothing:
-                holdOff(device.bytes, at: now)
+                holdOffs.begin(device.bytes, configuration, at: now)
                 offers.forget(device)
             }
         }
@@ -524,17 +524,17 @@ struct SyncSession: Sendable {
     {
         for (device, before) in batch.feeds {
             guard replica[device] == before else {
-                holdOffs[device.bytes] = nil
+                holdOffs.forget(device.bytes)
                 offers.goOn(device, own: replica[device], configuration)
                 continue
             }
             stats.holdOffs &+= 1
-            holdOff(device.bytes, at: now)
+            holdOffs.begin(device.bytes, configuration, at: now)
             offers.forget(device)
         }
         for id in batch.governance where !replica.holds(id) {
             stats.holdOffs &+= 1
-            holdOff(id.key, at: now)
+            holdOffs.begin(id.key, configuration, at: now)
         }
     }
 

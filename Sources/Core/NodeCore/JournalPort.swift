@@ -566,6 +566,7 @@ package struct JournalPort: Sendable {
         }
         if change.roster {
             journal.handle(.rosterChanged(community.roster), at: now)
+            sync.handle(.rosterChanged, at: now)
             reviewGovernance(at: now)
             reviewPeers(at: now, &context, &gossip)
         }
