@@ -178,7 +178,8 @@ struct World {
             if case .feedFrozen(let device, _) = event {
                 require(device != founded.founder.device, "our own feed isn't frozen by others")
             }
-        case .sync, .communityChanged: return
+        case .keepKeyring(_, let id): due.append(.keyringKept(id, true))
+        case .sync, .communityChanged, .mailbox: return
         }
     }
 
