@@ -38,17 +38,24 @@ var targets: [Target] = [
     module("Membership", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("Journal", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
     module("CommunityCore", "Core", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, deque, crypto]),
+    module("Witness", "Core", ["TuttiBase", "TuttiIdentity", nio, deque]),
+    module(
+        "Market", "Core",
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", nio, deque]),
     module(
         "NodeCore", "Core",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", nio, deque,
         ]),
+    // Explores every course of a machine, to a bound.
+    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiWitness", "TuttiMarket"]),
     module(
         "Simulator", "Lab",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", nio, deque,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", "TuttiNodeCore",
+            nio, deque,
         ]),
     module("Storage", "IO", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio, grdb]),
     module(
@@ -94,6 +101,11 @@ var targets: [Target] = [
     tests("Membership", ["TuttiBase", "TuttiIdentity", "TuttiMembership", nio]),
     tests("Journal", ["TuttiBase", "TuttiIdentity", "TuttiJournal", nio]),
     tests("CommunityCore", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", nio]),
+    tests("Witness", ["TuttiBase", "TuttiIdentity", "TuttiWitness", nio]),
+    tests(
+        "Market",
+        ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", nio]),
+    tests("Checker", ["TuttiBase", "TuttiIdentity", "TuttiWitness", "TuttiMarket", "TuttiChecker"]),
     tests(
         "Storage",
         ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiSimulator", nio, grdb]),
