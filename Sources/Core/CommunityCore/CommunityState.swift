@@ -102,6 +102,15 @@ package struct CommunityState: Sendable {
         package var id: EntryID
         package var author: MemberID
         package var body: VouchBody
+        /// Of the longest way to the founding: by (depth, id) the author's first vouches count before later ones.
+        package var depth: Int
+
+        package init(id: EntryID, author: MemberID, body: VouchBody, depth: Int) {
+            self.id = id
+            self.author = author
+            self.body = body
+            self.depth = depth
+        }
     }
 
     package struct Label: Hashable, Sendable {
@@ -124,6 +133,8 @@ package struct CommunityState: Sendable {
     package var pendingJoins: [EntryID: PendingJoin] = [:]
     package var proposals: [EntryID: Proposal] = [:]
     package var vouches: [EntryID: Vouch] = [:]
+    /// They back nobody, but what they have brought about isn't forgotten.
+    package var vouchesWithdrawn: [EntryID: Vouch] = [:]
     package var labels: [EntryID: Label] = [:]
     /// Critical entries of kinds that this version doesn't know; nil stands for the community as a whole.
     package var updatesNeeded: Set<Bytes32?> = []
