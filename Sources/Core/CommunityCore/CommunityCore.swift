@@ -238,6 +238,7 @@ package struct CommunityCore: Sendable {
         state.charter = line.last?.charter
         state.charterDigest = line.last?.digest
         state.charterEdition = line.count
+        state.founder = fold.facts.founding.flatMap { fold.facts.acts[$0].owner }.map { fold.facts.members[$0].id }
         if fold.isCharterUnknown(fold.memo) || (fold.facts.founding != nil && line.isEmpty) {
             state.updatesNeeded.insert(nil)
         }

@@ -102,13 +102,16 @@ extension MarketRules {
     /// The banded units of a sum of money: what a trade's exposure is registered and published with.
     package func exposure(_ amount: Int64, _ code: String) -> Int64? { units(amount, code).flatMap(band) }
 
-    /// A national currency's smallest coin is worth little everywhere. Codes that begin with X are metals, funds and
-    /// tests: an ounce of gold must not count one unit.
+    /// A national currency's smallest coin is worth little everywhere. Other codes that begin with X are metals, funds
+    /// and tests: an ounce of gold must not count one unit.
     private func unitsPerMillion(_ code: String) -> Int? {
         guard Self.isCode(code) else { return nil }
         guard currencies.isEmpty else { return currencies.first { $0.code == code }?.unitsPerMillion }
-        return code.utf8.first == UInt8(ascii: "X") ? nil : 1_000_000
+        return code.utf8.first == UInt8(ascii: "X") && !Self.sharedCurrencies.contains(code) ? nil : 1_000_000
     }
+
+    /// Of several nations.
+    private static let sharedCurrencies: Set = ["XAF", "XCD", "XCG", "XOF", "XPF"]
 
     package static func isCode(_ code: String) -> Bool {
         code.utf8.count == MarketLimits.currencyBytesCount
