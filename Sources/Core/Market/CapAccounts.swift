@@ -6,7 +6,7 @@ package import TuttiJournal
 
 import struct NIOCore.ByteBuffer
 
-/// On whose cap each member trades. docs/decisions/0014-a-cheat-and-all-he-brought-in-share-one-cap.md.
+/// On whose cap each member trades. docs/decisions/0017-a-cheat-and-all-he-brought-in-share-one-cap.md.
 ///
 /// A member without an account of its own trades on that of the nearest sponsor who has one. An account of one's own is
 /// *backed*: by the founder's vouch for the whole cap, or by so many others' as the charter says, each for its share of
