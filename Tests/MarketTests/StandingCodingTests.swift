@@ -31,13 +31,13 @@ struct StandingCodingTests {
         in: community, device: device.device, key: key)
     private static let witness = WitnessCard(peer: peer, in: community, device: device.device, key: key)
     private static let debit = Exposure.Debit(
-        seller: card, buyerKey: TradeKey(otherKey), buyer: MemberID(.numbered(8)), trade: TradeID(.numbered(9)),
+        seller: card, buyerKey: TradeKey(otherKey), buyer: MemberID(.numbered(8)), plan: .numbered(9),
         account: .numbered(10), units: 200)
-    private static let opened = Exposure(
-        opened: debit, buyerSignature: otherKey.sign(debit.signedBytes(.opened)),
-        sellerSignature: key.sign(debit.signedBytes(.opened)))
-    private static let closed = Exposure(
-        closed: debit, buyerSignature: otherKey.sign(debit.signedBytes(.closed)))
+    private static let buyerOpens = otherKey.sign(debit.signedBytes(.opened))
+    private static let sellerOpens = key.sign(debit.signedBytes(.opened))
+    private static let buyerCloses = otherKey.sign(debit.signedBytes(.closed))
+    private static let opened = Exposure(debit, .opened(buyer: buyerOpens, seller: sellerOpens))
+    private static let closed = Exposure(debit, .closed(buyer: buyerCloses))
     private static let edge = TradeEdge(
         card: card, trade: TradeID(.numbered(9)), other: TradeKey(otherKey), side: .sold, units: 200, key: key)
     private static let rating = Rating(
@@ -62,11 +62,11 @@ struct StandingCodingTests {
         ),
         (
             "opened exposure",
-            "0801" + debitHex + signature("42", opened.buyerSignature) + signature("4a", opened.sellerSignature),
+            "0801" + debitHex + signature("42", buyerOpens) + signature("4a", sellerOpens),
             { try Exposure(bytes: $0).bytes }
         ),
         (
-            "closed exposure", "0802" + debitHex + signature("42", closed.buyerSignature),
+            "closed exposure", "0802" + debitHex + signature("42", buyerCloses),
             { try Exposure(bytes: $0).bytes }
         ),
         (
@@ -105,22 +105,29 @@ struct StandingCodingTests {
         }
     }
 
+    private static func areValid(_ checks: [SignatureCheck]) -> Bool { checks.allSatisfy(\.isValid) }
+
+    private static func isAuthentic(_ exposure: Exposure) -> Bool {
+        exposure.checks(in: []).map(areValid) ?? false
+    }
+
     @Test("A signature is good for one purpose, one place and one author")
     func signatures() {
-        #expect(Self.card.isSignatureValid)
-        #expect(Self.consent.isProofValid(in: Self.community, device: Self.device.device))
-        #expect(!Self.consent.isProofValid(in: CommunityID(.numbered(2)), device: Self.device.device))
-        #expect(!Self.consent.isProofValid(in: Self.community, device: Self.key.device))
-        #expect(Self.witness.isProofValid(in: Self.community, device: Self.device.device))
-        #expect(!Self.witness.isProofValid(in: Self.community, device: Self.key.device))
-        #expect(Self.opened.isAuthentic && Self.closed.isAuthentic && Self.edge.isAuthentic)
-        #expect(Self.rating.isAuthentic(in: Self.community) && !Self.rating.isAuthentic(in: CommunityID(.numbered(2))))
+        #expect(Self.card.check.isValid)
+        let (here, elsewhere) = (Self.community, CommunityID(.numbered(2)))
+        #expect(Self.consent.check(in: here, device: Self.device.device).isValid)
+        #expect(!Self.consent.check(in: elsewhere, device: Self.device.device).isValid)
+        #expect(!Self.consent.check(in: here, device: Self.key.device).isValid)
+        #expect(Self.witness.check(in: here, device: Self.device.device).isValid)
+        #expect(!Self.witness.check(in: here, device: Self.key.device).isValid)
+        #expect(Self.isAuthentic(Self.opened) && Self.isAuthentic(Self.closed))
+        #expect(Self.areValid(Self.edge.checks))
+        #expect(Self.rating.check(in: here).isValid && !Self.rating.check(in: elsewhere).isValid)
         // What opened doesn't close, and the seller alone does neither.
-        #expect(!Exposure(closed: Self.debit, buyerSignature: Self.opened.buyerSignature).isAuthentic)
-        let alone = Self.key.sign(Self.debit.signedBytes(.opened))
-        #expect(!Exposure(opened: Self.debit, buyerSignature: alone, sellerSignature: alone).isAuthentic)
-        let closing = Self.key.sign(Self.debit.signedBytes(.closed))
-        #expect(!Exposure(closed: Self.debit, buyerSignature: closing).isAuthentic)
+        #expect(!Self.isAuthentic(Exposure(Self.debit, .closed(buyer: Self.buyerOpens))))
+        #expect(!Self.isAuthentic(Exposure(Self.debit, .opened(buyer: Self.sellerOpens, seller: Self.sellerOpens))))
+        let sellerCloses = Self.key.sign(Self.debit.signedBytes(.closed))
+        #expect(!Self.isAuthentic(Exposure(Self.debit, .closed(buyer: sellerCloses))))
     }
 
     @Test("Nobody is burdened by a card of another's key")
@@ -129,14 +136,19 @@ struct StandingCodingTests {
             community: Self.community, member: Self.member, key: TradeKey(Self.otherKey), nonce: .zero,
             device: Self.device)
         let debit = Exposure.Debit(
-            seller: stolen, buyerKey: TradeKey(Self.otherKey), buyer: nil, trade: TradeID(.numbered(1)),
-            account: .zero, units: 1)
-        let signature = Self.key.sign(debit.signedBytes(.opened))
-        let mine = Self.otherKey.sign(debit.signedBytes(.opened))
-        #expect(!Exposure(opened: debit, buyerSignature: mine, sellerSignature: signature).isAuthentic)
+            seller: stolen, buyerKey: TradeKey(Self.otherKey), buyer: nil, plan: .numbered(1), account: .zero, units: 1)
+        let buyer = Self.otherKey.sign(debit.signedBytes(.opened))
+        let seller = Self.key.sign(debit.signedBytes(.opened))
+        #expect(!Self.isAuthentic(Exposure(debit, .opened(buyer: buyer, seller: seller))))
+        // The thief holds the trade key, but no device of the member.
+        var bytes = Exposure(debit, .opened(buyer: buyer, seller: buyer)).bytes
+        #expect((try? Exposure(bytes: bytes)).map(Self.isAuthentic) == true)
+        let place = bytes.firstRange(of: stolen.signature).map(\.lowerBound) ?? 0
+        bytes[place] ^= 1
+        #expect((try? Exposure(bytes: bytes)).map(Self.isAuthentic) == false)
         let edge = TradeEdge(
             card: stolen, trade: TradeID(.numbered(1)), other: TradeKey(Self.key), side: .sold, units: 1, key: Self.key)
-        #expect(!edge.isAuthentic)
+        #expect(!Self.areValid(edge.checks))
     }
 
     static let refusedTerms: [@Sendable (inout ArbiterConsent.Terms) -> Void] = [

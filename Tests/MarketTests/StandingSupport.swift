@@ -44,17 +44,18 @@ struct Deal {
     func debit(_ units: Int64, named: Bool = true, account: Bytes32) -> Exposure.Debit {
         Exposure.Debit(
             seller: sellerCard, buyerKey: TradeKey(buyerKey), buyer: named ? Village.member(buyer) : nil,
-            trade: trade, account: account, units: units)
+            plan: trade.bytes, account: account, units: units)
     }
 
     func opened(_ debit: Exposure.Debit) -> Exposure {
         Exposure(
-            opened: debit, buyerSignature: buyerKey.sign(debit.signedBytes(.opened)),
-            sellerSignature: sellerKey.sign(debit.signedBytes(.opened)))
+            debit,
+            .opened(
+                buyer: buyerKey.sign(debit.signedBytes(.opened)), seller: sellerKey.sign(debit.signedBytes(.opened))))
     }
 
     func closed(_ debit: Exposure.Debit) -> Exposure {
-        Exposure(closed: debit, buyerSignature: buyerKey.sign(debit.signedBytes(.closed)))
+        Exposure(debit, .closed(buyer: buyerKey.sign(debit.signedBytes(.closed))))
     }
 
     func bought(_ units: Int64) -> TradeEdge {

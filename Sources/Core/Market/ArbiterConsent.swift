@@ -5,7 +5,7 @@ package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-import struct NIOCore.ByteBuffer
+package import struct NIOCore.ByteBuffer
 
 /// An arbiter's standing consent: contracts may name the key while it stands, without asking again.
 ///
@@ -18,7 +18,7 @@ import struct NIOCore.ByteBuffer
 /// | 5, to 32 | currencies (ISO 4217), ascending; none: all |
 /// | 6 | until when contracts may name it, ms since 1970; zero ends it |
 /// | 7 | signature by the key, domain `tutti-arbiter-consent`, over community, device and fields 1 to 6 |
-package struct ArbiterConsent: Hashable, Sendable {
+package struct ArbiterConsent: Hashable, Sendable, CanonicalBody {
     package struct Terms: Hashable, Sendable {
         package var feePermille: Int
         package var languages: [String]
@@ -50,55 +50,35 @@ package struct ArbiterConsent: Hashable, Sendable {
         proof = key.sign(Self.signedBytes(tradeKey, terms, community, device))
     }
 
-    package init(bytes: [UInt8]) throws(DecodeError) {
-        guard bytes.count <= StandingLimits.bodyBytesMax else {
-            throw .tooLarge("consent", limit: StandingLimits.bodyBytesMax)
-        }
-        var reader = try BodyReader(bytes)
+    package init(bytes: [UInt8]) throws(DecodeError) { try self.init(body: bytes, "consent") }
+    package var bytes: [UInt8] { body }
+
+    package init(from reader: inout BodyReader) throws(DecodeError) {
         key = TradeKey(try reader.bytes32(1, "key of an arbiter"))
         let fee = try reader.number(2, in: 0...StandingLimits.feePermilleMax, "fee")
-        var languages: [String] = []
-        while let language = try reader.optional(
-            3, "language",
-            { reader throws(DecodeError) in try reader.text(1, bytesMax: StandingLimits.languageBytesMax, "language") })
-        {
-            guard languages.count < StandingLimits.languagesMax else {
-                throw .tooLarge("languages", limit: StandingLimits.languagesMax)
-            }
-            languages.append(language)
-        }
+        let languages = try reader.texts(
+            3, countMax: StandingLimits.languagesMax, bytesMax: StandingLimits.languageBytesMax, "languages")
         let cap = Int64(try reader.number(4, in: 0...Int(MarketLimits.unitsMax), "cap of an arbiter"))
-        var currencies: [String] = []
-        while let code = try reader.optional(
-            5, "currency",
-            { reader throws(DecodeError) in try reader.text(1, bytesMax: MarketLimits.currencyBytesCount, "currency") })
-        {
-            guard currencies.count < MarketLimits.currenciesMax else {
-                throw .tooLarge("currencies", limit: MarketLimits.currenciesMax)
-            }
-            currencies.append(code)
-        }
-        let validUntil = UInt64(try reader.number(6, in: 0...1 << 48, "end of a consent"))
+        let currencies = try reader.texts(
+            5, countMax: MarketLimits.currenciesMax, bytesMax: MarketLimits.currencyBytesCount, "currencies")
+        let validUntil = UInt64(try reader.number(6, in: 0...StandingLimits.validUntilMax, "end of a consent"))
         terms = Terms(
             feePermille: fee, languages: languages, cap: cap, currencies: currencies, validUntil: validUntil)
         proof = try reader.signature(7, "proof of a consent")
-        try reader.end("consent")
-        guard self.bytes == bytes, terms.isWellFormed else { throw .malformed("consent") }
+        guard terms.isWellFormed else { throw .malformed("consent") }
     }
 
-    package var bytes: [UInt8] {
-        var buffer = ByteBuffer()
+    package func write(into buffer: inout ByteBuffer) {
         Self.write(&buffer, key, terms)
         buffer.writeProtobuf(7, bytes: proof)
-        return Array(buffer.readableBytesView)
     }
 
     private static func write(_ buffer: inout ByteBuffer, _ key: TradeKey, _ terms: Terms) {
         buffer.write(1, key.bytes)
         buffer.write(2, terms.feePermille)
-        for language in terms.languages { buffer.write(3) { $0.writeProtobuf(1, string: language) } }
+        buffer.write(3, texts: terms.languages)
         buffer.write(4, Int(terms.cap))
-        for code in terms.currencies { buffer.write(5) { $0.writeProtobuf(1, string: code) } }
+        buffer.write(5, texts: terms.currencies)
         buffer.writeProtobuf(6, varint: terms.validUntil)
     }
 
@@ -112,9 +92,9 @@ package struct ArbiterConsent: Hashable, Sendable {
         }
     }
 
-    /// Whether who holds the key wrote it for this device. About 0.1 ms.
-    package func isProofValid(in community: CommunityID, device: DeviceID) -> Bool {
-        SignedBody.isValid(proof, by: key.bytes, for: Self.signedBytes(key, terms, community, device))
+    /// That who holds the key wrote it for this device.
+    package func check(in community: CommunityID, device: DeviceID) -> SignatureCheck {
+        SignatureCheck(key: key, message: Self.signedBytes(key, terms, community, device), signature: proof)
     }
 
     /// Whether a contract made at this time may name the key. A consent given holds for the whole trade.
@@ -131,7 +111,8 @@ extension ArbiterConsent.Terms {
             && languages.count <= StandingLimits.languagesMax && languages.allSatisfy(Self.isLanguage)
             && zip(languages, languages.dropFirst()).allSatisfy { $0 < $1 }
             && currencies.count <= MarketLimits.currenciesMax && currencies.allSatisfy(MarketRules.isCode)
-            && zip(currencies, currencies.dropFirst()).allSatisfy { $0 < $1 } && validUntil <= 1 << 48
+            && zip(currencies, currencies.dropFirst()).allSatisfy { $0 < $1 }
+            && validUntil <= StandingLimits.validUntilMax
     }
 
     /// As BCP 47 writes them, in small letters.

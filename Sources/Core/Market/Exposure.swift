@@ -1,35 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 import TuttiCommunityCore
-import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-import struct NIOCore.ByteBuffer
+package import struct NIOCore.ByteBuffer
 
 /// What a seller owes in one trade, rounded up to a band, for everybody to count. Both sides sign with their trade keys, so
 /// nobody can burden another. Whoever publishes it may be either; the buyer may stay unnamed.
 ///
 /// | field | what |
 /// |---|---|
-/// | 1 | 1 opened, 2 closed |
+/// | 1 | 1 opened; 2 closed by the buyer; 3 ended, by the witnesses' word |
 /// | 2 | the seller's ``PartyCard`` |
 /// | 3 | the buyer's key |
 /// | 4 | the buyer, a member; may be missing |
-/// | 5 | trade |
+/// | 5 | digest of the trade's plan |
 /// | 6 | account that is debited |
 /// | 7 | units: a band of the charter |
-/// | 8 | signature by the buyer's key |
+/// | 8 | signature by the buyer's key; not of ended ones |
 /// | 9 | signature by the seller's key; only of opened ones |
+/// | 10 | `TradeProof`; only of ended ones |
 ///
 /// Signed, with domain `tutti-exposure-opened` or `tutti-exposure-closed`, are fields 2 to 7.
-package struct Exposure: Hashable, Sendable {
-    package enum Act: Int, CaseIterable, Sendable {
-        case opened = 1
+package struct Exposure: Hashable, Sendable, CanonicalBody {
+    package enum Word: Hashable, Sendable {
+        case opened(buyer: [UInt8], seller: [UInt8])
         /// The buyer, who was at risk, is whole.
-        case closed = 2
+        case closed(buyer: [UInt8])
+        /// The trade is over; the buyer may be gone.
+        case ended(TradeProof)
+    }
 
-        fileprivate var domain: String { self == .opened ? "tutti-exposure-opened" : "tutti-exposure-closed" }
+    package enum Domain: String, Sendable {
+        case opened = "tutti-exposure-opened"
+        case closed = "tutti-exposure-closed"
     }
 
     /// What is signed.
@@ -37,93 +42,105 @@ package struct Exposure: Hashable, Sendable {
         package let seller: PartyCard
         package let buyerKey: TradeKey
         package let buyer: MemberID?
-        package let trade: TradeID
+        /// Digest of the trade's plan, as on the account.
+        package let plan: Bytes32
         package let account: Bytes32
         package let units: Int64
 
         package init(
-            seller: PartyCard, buyerKey: TradeKey, buyer: MemberID?, trade: TradeID, account: Bytes32, units: Int64
+            seller: PartyCard, buyerKey: TradeKey, buyer: MemberID?, plan: Bytes32, account: Bytes32, units: Int64
         ) {
             self.seller = seller
             self.buyerKey = buyerKey
             self.buyer = buyer
-            self.trade = trade
+            self.plan = plan
             self.account = account
             self.units = units
         }
 
         fileprivate init(from reader: inout BodyReader) throws(DecodeError) {
-            var message = try reader.message(2, "seller's card")
-            seller = try PartyCard(from: &message)
-            try message.end("seller's card")
+            seller = try reader.body(2, "seller's card")
             buyerKey = TradeKey(try reader.bytes32(3, "buyer's key"))
             buyer = try reader.bytes32IfThere(4, "buyer").map { MemberID($0) }
-            trade = TradeID(try reader.bytes32(5, "trade"))
+            plan = try reader.bytes32(5, "plan of a trade")
             account = try reader.bytes32(6, "account")
             units = Int64(try reader.number(7, in: 1...Int(MarketLimits.unitsMax), "units"))
         }
 
         fileprivate func write(into buffer: inout ByteBuffer) {
-            buffer.write(2) { seller.write(into: &$0) }
+            buffer.write(2, seller)
             buffer.write(3, buyerKey.bytes)
             if let buyer { buffer.write(4, buyer.bytes) }
-            buffer.write(5, trade.bytes)
+            buffer.write(5, plan)
             buffer.write(6, account)
             buffer.write(7, Int(units))
         }
 
         /// What a side signs with its trade key.
-        package func signedBytes(_ act: Act) -> [UInt8] { SignedBody.bytes(act.domain) { write(into: &$0) } }
+        package func signedBytes(_ domain: Domain) -> [UInt8] {
+            SignedBody.bytes(domain.rawValue) { write(into: &$0) }
+        }
     }
 
-    package let act: Act
     package let debit: Debit
-    package let buyerSignature: [UInt8]
-    /// Empty in closed ones.
-    package let sellerSignature: [UInt8]
+    package let word: Word
 
-    package init(opened debit: Debit, buyerSignature: [UInt8], sellerSignature: [UInt8]) {
-        act = .opened
+    package init(_ debit: Debit, _ word: Word) {
         self.debit = debit
-        self.buyerSignature = buyerSignature
-        self.sellerSignature = sellerSignature
-    }
-
-    package init(closed debit: Debit, buyerSignature: [UInt8]) {
-        act = .closed
-        self.debit = debit
-        self.buyerSignature = buyerSignature
-        sellerSignature = []
+        self.word = word
     }
 
     package init(bytes: [UInt8]) throws(DecodeError) {
-        guard bytes.count <= StandingLimits.bodyBytesMax else {
-            throw .tooLarge("exposure", limit: StandingLimits.bodyBytesMax)
-        }
-        var reader = try BodyReader(bytes)
-        act = try reader.number(1, in: 1...2, "exposure") == Act.opened.rawValue ? .opened : .closed
+        try self.init(body: bytes, "exposure", bytesMax: StandingLimits.exposureBytesMax)
+    }
+
+    package var bytes: [UInt8] { body }
+
+    package init(from reader: inout BodyReader) throws(DecodeError) {
+        let act = try reader.number(1, in: 1...3, "exposure")
         debit = try Debit(from: &reader)
-        buyerSignature = try reader.signature(8, "buyer's signature")
-        sellerSignature = act == .opened ? try reader.signature(9, "seller's signature") : []
-        try reader.end("exposure")
-        guard self.bytes == bytes else { throw .malformed("exposure") }
+        switch act {
+        case 1:
+            let buyer = try reader.signature(8, "buyer's signature")
+            word = .opened(buyer: buyer, seller: try reader.signature(9, "seller's signature"))
+        case 2: word = .closed(buyer: try reader.signature(8, "buyer's signature"))
+        default: word = .ended(try reader.body(10, "proof of an exposure's end"))
+        }
     }
 
-    package var bytes: [UInt8] {
-        var buffer = ByteBuffer()
-        buffer.write(1, act.rawValue)
-        debit.write(into: &buffer)
-        buffer.writeProtobuf(8, bytes: buyerSignature)
-        if act == .opened { buffer.writeProtobuf(9, bytes: sellerSignature) }
-        return Array(buffer.readableBytesView)
+    package func write(into buffer: inout ByteBuffer) {
+        switch word {
+        case .opened(let buyer, let seller):
+            buffer.write(1, 1)
+            debit.write(into: &buffer)
+            buffer.writeProtobuf(8, bytes: buyer)
+            buffer.writeProtobuf(9, bytes: seller)
+        case .closed(let buyer):
+            buffer.write(1, 2)
+            debit.write(into: &buffer)
+            buffer.writeProtobuf(8, bytes: buyer)
+        case .ended(let proof):
+            buffer.write(1, 3)
+            debit.write(into: &buffer)
+            buffer.write(10, proof)
+        }
     }
 
-    /// Up to three signatures, 0.1 ms each.
-    package var isAuthentic: Bool {
-        let message = debit.signedBytes(act)
-        return SignedBody.isValid(buyerSignature, by: debit.buyerKey.bytes, for: message)
-            && (act == .closed
-                || SignedBody.isValid(sellerSignature, by: debit.seller.key.bytes, for: message)
-                    && debit.seller.isSignatureValid)
+    /// What has to be verified before it counts; nil when it can't count.
+    /// - Parameter sets: witnesses whom the charter names or named.
+    package func checks(in sets: [WitnessSet]) -> [SignatureCheck]? {
+        switch word {
+        case .opened(let buyer, let seller):
+            let message = debit.signedBytes(.opened)
+            return [
+                SignatureCheck(key: debit.buyerKey, message: message, signature: buyer),
+                SignatureCheck(key: debit.seller.key, message: message, signature: seller), debit.seller.check,
+            ]
+        case .closed(let buyer):
+            return [SignatureCheck(key: debit.buyerKey, message: debit.signedBytes(.closed), signature: buyer)]
+        case .ended(let proof):
+            guard proof.plan.digest == debit.plan, proof.standing?.course.isTerminal == true else { return nil }
+            return proof.checks(in: sets)
+        }
     }
 }

@@ -3,12 +3,13 @@ package import TuttiBase
 package import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
-package import TuttiWitness
+import TuttiWitness
 
 /// The published exposure of everybody, in whatever order opening and closing arrive.
 package struct ExposureTable: Sendable {
     package struct Open: Hashable, Sendable {
-        package let trade: TradeID
+        /// Digest of the trade's plan.
+        package let plan: Bytes32
         package let seller: MemberID
         package let account: Bytes32
         package let units: Int64
@@ -18,7 +19,7 @@ package struct ExposureTable: Sendable {
 
     /// What opening and closing of one trade have in common, whoever published them.
     private struct Name: Hashable {
-        let trade: TradeID
+        let plan: Bytes32
         let seller: TradeKey
         let buyer: TradeKey
     }
@@ -45,15 +46,15 @@ package struct ExposureTable: Sendable {
         let debit = exposure.debit
         // A buyer named by somebody else is nobody's word.
         guard debit.buyer == nil || debit.buyer == author else { return }
-        let name = Name(trade: debit.trade, seller: debit.seller.key, buyer: debit.buyerKey)
+        let name = Name(plan: debit.plan, seller: debit.seller.key, buyer: debit.buyerKey)
         var row = rows[name] ?? Row(firstSeen: milliseconds)
         if rows[name] == nil, rows.count >= StandingLimits.exposuresMax {
             isIncomplete = true
             return
         }
         row.firstSeen = min(row.firstSeen, milliseconds)
-        switch exposure.act {
-        case .closed: row.isClosed = true
+        switch exposure.word {
+        case .closed, .ended: row.isClosed = true
         case .opened:
             row.buyer = [row.buyer, debit.buyer].compactMap(\.self).min()
             // Both signed both; of two the greater counts, and of equals the same everywhere.
@@ -74,15 +75,15 @@ package struct ExposureTable: Sendable {
         if rows.count < StandingLimits.exposuresMax { isIncomplete = false }
     }
 
-    /// By sellers who are who they say, ascending by trade.
+    /// By sellers who are who they say, ascending by plan.
     package func open(_ state: CommunityState) -> [Open] {
         rows.values.compactMap { row -> Open? in
             guard let debit = row.debit, !row.isClosed, debit.seller.isOf(state) else { return nil }
             return Open(
-                trade: debit.trade, seller: debit.seller.member, account: debit.account, units: debit.units,
+                plan: debit.plan, seller: debit.seller.member, account: debit.account, units: debit.units,
                 buyer: row.buyer)
         }
-        .sorted { ($0.trade, $0.account, $0.units, $0.seller) < ($1.trade, $1.account, $1.units, $1.seller) }
+        .sorted { ($0.plan, $0.account, $0.units, $0.seller) < ($1.plan, $1.account, $1.units, $1.seller) }
     }
 
     package var count: Int { rows.count }

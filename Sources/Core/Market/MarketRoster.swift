@@ -58,13 +58,13 @@ package struct MarketRoster: Sendable {
 
     private func consent(_ body: [UInt8], _ device: DeviceID) throws(DecodeError) -> ArbiterConsent {
         let consent = try ArbiterConsent(bytes: body)
-        guard consent.isProofValid(in: community, device: device) else { throw .malformed("proof of a consent") }
+        guard consent.check(in: community, device: device).isValid else { throw .malformed("proof of a consent") }
         return consent
     }
 
     private func card(_ body: [UInt8], _ device: DeviceID) throws(DecodeError) -> WitnessCard {
         let card = try WitnessCard(bytes: body)
-        guard card.isProofValid(in: community, device: device) else { throw .malformed("proof of a witness card") }
+        guard card.check(in: community, device: device).isValid else { throw .malformed("proof of a witness card") }
         return card
     }
 

@@ -16,7 +16,7 @@ package import struct NIOCore.ByteBuffer
 /// | 4 | trade key |
 /// | 5 | nonce: of the trade or listing that it is for |
 /// | 6 | signature by the device, domain `tutti-party-card`, over fields 1 to 5 |
-package struct PartyCard: Hashable, Sendable {
+package struct PartyCard: Hashable, Sendable, CanonicalBody {
     package let community: CommunityID
     package let member: MemberID
     package let device: DeviceID
@@ -62,11 +62,11 @@ package struct PartyCard: Hashable, Sendable {
         buffer.write(5, nonce)
     }
 
-    /// About 0.1 ms.
-    package var isSignatureValid: Bool {
-        SignedBody.isValid(
-            signature, by: device.bytes,
-            for: SignedBody.bytes(Self.domain) { Self.write(&$0, community, member, device, key, nonce) })
+    package var check: SignatureCheck {
+        SignatureCheck(
+            key: TradeKey(device.bytes),
+            message: SignedBody.bytes(Self.domain) { Self.write(&$0, community, member, device, key, nonce) },
+            signature: signature)
     }
 
     /// Whether the community knows the device as this member's, ended or not: a trade outlives a device.

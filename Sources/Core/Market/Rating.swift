@@ -5,7 +5,7 @@ package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-import struct NIOCore.ByteBuffer
+package import struct NIOCore.ByteBuffer
 
 /// What one side says of a completed trade, for everybody to read. It counts where both sides published the trade
 /// (``TradeEdge``), once for each side.
@@ -17,7 +17,7 @@ import struct NIOCore.ByteBuffer
 /// | 3 | 1 to 5 |
 /// | 4 | words, at most 1,000 bytes |
 /// | 5 | signature by the key, domain `tutti-rating`, over community and fields 1 to 4 |
-package struct Rating: Hashable, Sendable {
+package struct Rating: Hashable, Sendable, CanonicalBody {
     package let trade: TradeID
     package let key: TradeKey
     package let score: Int
@@ -35,25 +35,20 @@ package struct Rating: Hashable, Sendable {
         signature = key.sign(Self.signedBytes(community, trade, tradeKey, score, text))
     }
 
-    package init(bytes: [UInt8]) throws(DecodeError) {
-        guard bytes.count <= StandingLimits.bodyBytesMax else {
-            throw .tooLarge("rating", limit: StandingLimits.bodyBytesMax)
-        }
-        var reader = try BodyReader(bytes)
+    package init(bytes: [UInt8]) throws(DecodeError) { try self.init(body: bytes, "rating") }
+    package var bytes: [UInt8] { body }
+
+    package init(from reader: inout BodyReader) throws(DecodeError) {
         trade = TradeID(try reader.bytes32(1, "trade"))
         key = TradeKey(try reader.bytes32(2, "key of a rating"))
         score = try reader.number(3, in: StandingLimits.scores, "score")
         text = try reader.text(4, bytesMax: StandingLimits.ratingTextBytesMax, lines: true, "words of a rating")
         signature = try reader.signature(5, "signature of a rating")
-        try reader.end("rating")
-        guard self.bytes == bytes else { throw .malformed("rating") }
     }
 
-    package var bytes: [UInt8] {
-        var buffer = ByteBuffer()
+    package func write(into buffer: inout ByteBuffer) {
         Self.write(&buffer, trade, key, score, text)
         buffer.writeProtobuf(5, bytes: signature)
-        return Array(buffer.readableBytesView)
     }
 
     /// For people who type: whether an encoding can hold it.
@@ -80,8 +75,8 @@ package struct Rating: Hashable, Sendable {
         }
     }
 
-    /// About 0.1 ms.
-    package func isAuthentic(in community: CommunityID) -> Bool {
-        SignedBody.isValid(signature, by: key.bytes, for: Self.signedBytes(community, trade, key, score, text))
+    package func check(in community: CommunityID) -> SignatureCheck {
+        SignatureCheck(
+            key: key, message: Self.signedBytes(community, trade, key, score, text), signature: signature)
     }
 }

@@ -13,19 +13,34 @@ enum SignedBody {
         write(&payload)
         return SignedEnvelope.signedBytes(domain: domain, payloadType: [], payload: payload)
     }
+}
 
-    static func isValid(_ signature: [UInt8], by key: Bytes32, for message: [UInt8]) -> Bool {
-        Ed25519Verifier.preferred.isValid(signature, for: message, key: key.bytes)
+extension CanonicalBody {
+    /// Of an entry.
+    init(body bytes: [UInt8], _ what: StaticText, bytesMax: Int = StandingLimits.bodyBytesMax) throws(DecodeError) {
+        try self.init(encoded: ByteBuffer(bytes: bytes), bytesMax: bytesMax, what)
     }
+
+    var body: [UInt8] { Array(encoded.readableBytesView) }
 }
 
 extension BodyReader {
-    mutating func optional<Value>(
-        _ number: Int, _ what: StaticText, _ read: (inout BodyReader) throws(DecodeError) -> Value
-    ) throws(DecodeError) -> Value? {
-        guard var message = try messageIfThere(number, what) else { return nil }
-        let value = try read(&message)
-        try message.end(what)
-        return value
+    /// Messages that hold one text each.
+    mutating func texts(
+        _ number: Int, countMax: Int, bytesMax: Int, _ what: StaticText
+    ) throws(DecodeError) -> [String] {
+        var texts: [String] = []
+        while var message = try messageIfThere(number, what) {
+            guard texts.count < countMax else { throw .tooLarge(what, limit: countMax) }
+            texts.append(try message.text(1, bytesMax: bytesMax, what))
+            try message.end(what)
+        }
+        return texts
+    }
+}
+
+extension ByteBuffer {
+    mutating func write(_ field: Int, texts: [String]) {
+        for text in texts { write(field) { $0.writeProtobuf(1, string: text) } }
     }
 }

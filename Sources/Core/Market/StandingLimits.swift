@@ -2,11 +2,15 @@
 
 /// Bounds of what the market publishes about people, and of what is made of it.
 package enum StandingLimits {
-    /// Of any body here; each has far fewer.
+    /// Of a body here; but see `exposureBytesMax`.
     package static let bodyBytesMax = 4_096
+    /// Of an exposure, with the witnesses' proof that the trade is over.
+    package static let exposureBytesMax = 49_152
     package static let languagesMax = 16
     package static let languageBytesMax = 16
     package static let feePermilleMax = 200
+    /// Milliseconds since 1970.
+    package static let validUntilMax = 1 << 48
     /// A PeerID's.
     package static let peerBytesMax = 64
     package static let scores = 1...5

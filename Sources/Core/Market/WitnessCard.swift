@@ -5,7 +5,7 @@ package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-import struct NIOCore.ByteBuffer
+package import struct NIOCore.ByteBuffer
 
 /// A member's witness: the key with which it signs, and where it is asked. A witness that lost its disk has a new key, and
 /// so a new card.
@@ -15,7 +15,7 @@ import struct NIOCore.ByteBuffer
 /// | 1 | key with which the witness signs |
 /// | 2 | the node's PeerID, at most 64 bytes |
 /// | 3 | signature by the key, domain `tutti-witness-card`, over community, device and fields 1 and 2 |
-package struct WitnessCard: Hashable, Sendable {
+package struct WitnessCard: Hashable, Sendable, CanonicalBody {
     package let key: TradeKey
     package let peer: PeerID
     package let proof: [UInt8]
@@ -29,23 +29,18 @@ package struct WitnessCard: Hashable, Sendable {
         proof = key.sign(Self.signedBytes(tradeKey, peer, community, device))
     }
 
-    package init(bytes: [UInt8]) throws(DecodeError) {
-        guard bytes.count <= StandingLimits.bodyBytesMax else {
-            throw .tooLarge("witness card", limit: StandingLimits.bodyBytesMax)
-        }
-        var reader = try BodyReader(bytes)
+    package init(bytes: [UInt8]) throws(DecodeError) { try self.init(body: bytes, "witness card") }
+    package var bytes: [UInt8] { body }
+
+    package init(from reader: inout BodyReader) throws(DecodeError) {
         key = TradeKey(try reader.bytes32(1, "key of a witness"))
         peer = try PeerID(multihash: try reader.bytes(2, countMax: StandingLimits.peerBytesMax, "peer of a witness"))
         proof = try reader.signature(3, "proof of a witness card")
-        try reader.end("witness card")
-        guard self.bytes == bytes else { throw .malformed("witness card") }
     }
 
-    package var bytes: [UInt8] {
-        var buffer = ByteBuffer()
+    package func write(into buffer: inout ByteBuffer) {
         Self.write(&buffer, key, peer)
         buffer.writeProtobuf(3, bytes: proof)
-        return Array(buffer.readableBytesView)
     }
 
     private static func write(_ buffer: inout ByteBuffer, _ key: TradeKey, _ peer: PeerID) {
@@ -63,8 +58,8 @@ package struct WitnessCard: Hashable, Sendable {
         }
     }
 
-    /// Whether who holds the key wrote it for this device. About 0.1 ms.
-    package func isProofValid(in community: CommunityID, device: DeviceID) -> Bool {
-        SignedBody.isValid(proof, by: key.bytes, for: Self.signedBytes(key, peer, community, device))
+    /// That who holds the key wrote it for this device.
+    package func check(in community: CommunityID, device: DeviceID) -> SignatureCheck {
+        SignatureCheck(key: key, message: Self.signedBytes(key, peer, community, device), signature: proof)
     }
 }
