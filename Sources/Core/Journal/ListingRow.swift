@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
 
 /// How good an offered thing is: the scale of the trade in used instruments, best first. Numbers never change their meaning.
 package enum ListingCondition: UInt8, CaseIterable, Comparable, Sendable {
