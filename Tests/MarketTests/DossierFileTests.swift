@@ -99,7 +99,8 @@ struct DossierFileTests {
         #expect(found.findings == [.otherCharter] && !found.isSound)
         found = try verdict { $0.acceptance = $0.acceptance.signed(as: .seller, with: Fixture.strangerPair) }
         #expect(found.findings == [.unsigned])
-        found = try verdict { $0.events[0] = $0.events[0].signed(as: .buyer, with: Fixture.strangerPair) }
+        let index = try #require(good.events.firstIndex { $0.authors == [.buyer] })
+        found = try verdict { $0.events[index] = $0.events[index].signed(as: .buyer, with: Fixture.strangerPair) }
         #expect(found.findings.contains(.badEvents(1)) && found.dossier.refused.map(\.reason) == [.badSignature])
         found = try verdict { $0.proof = nil }
         #expect(found.isSound && found.dossier.records.isEmpty && !found.dossier.isReserved)

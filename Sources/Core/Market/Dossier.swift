@@ -292,11 +292,21 @@ extension Dossier {
             course = after
         }
         guard !course.isTerminal else { return }
-        if let settled = sole(.settlement, by: [.buyer, .seller]) {
-            evidenceEnd = .settled(settled)
-        } else if let ruled = sole(.ruling, by: [.arbiter(0)]) {
-            evidenceEnd = .ruled(ruled, arbiter: 0)
+        if let event = sole(.settlement, by: [.buyer, .seller]), let outcome = event.act?.outcome {
+            evidenceEnd = .settled(outcome)
+            appendEnd(event)
+        } else if let event = sole(.ruling, by: [.arbiter(0)]), let outcome = event.act?.outcome {
+            evidenceEnd = .ruled(outcome, arbiter: 0)
+            appendEnd(event)
         }
+    }
+
+    private mutating func appendEnd(_ event: TradeEvent) {
+        guard let act = event.act else { return }
+        records.append(
+            Record(
+                number: event.number, decided: .event(act, RoleSet(event.authors), event: event.hash), event: event,
+                breach: nil, isCertified: false, course: course))
     }
 
     /// What may come next in the chain, of whoever may say it.
@@ -304,13 +314,12 @@ extension Dossier {
         events.filter { refusal(ofNext: $0) == nil }
     }
 
-    /// The outcome that all of such events agree on.
-    private func sole(_ kind: StepKind, by roles: Set<TradeRole>) -> TradeOutcome? {
-        let outcomes = events.filter { event in
+    /// One such event, if all say the same outcome.
+    private func sole(_ kind: StepKind, by roles: Set<TradeRole>) -> TradeEvent? {
+        let all = events.filter { event in
             event.kind == .step(kind) && event.authors == roles && event.isComplete && event.number > modeNumber
-        }.compactMap { $0.act?.outcome }
-        guard let first = outcomes.first, outcomes.allSatisfy({ $0 == first }) else { return nil }
-        return first
+        }
+        return all.allSatisfy { $0.act == all.first?.act } ? all.first : nil
     }
 
     private var modeNumber: UInt32 {
