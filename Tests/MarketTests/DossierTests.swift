@@ -46,10 +46,12 @@ struct DossierTests {
         course.take(wrong)
         course.take(late)
         var generator = SeededGenerator(seed: seed)
-        var inputs: [(inout Dossier) -> Void] = course.dossier.allEvents.map { event in { $0.take(event) } }
+        var inputs: [(inout Dossier) -> Void] = course.dossier.allEvents.map { event in
+            { (dossier: inout Dossier) -> Void in dossier.take(event) }
+        }
         for count in 0...course.dossier.decisions.count {
             let steps = Array(course.dossier.decisions.prefix(count))
-            inputs.append { $0.decide(steps) }
+            inputs.append { (dossier: inout Dossier) -> Void in dossier.decide(steps) }
         }
         inputs.append { $0.reserved() }
         var other = try #require(Dossier(acceptance: course.dossier.acceptance))
