@@ -198,14 +198,29 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
     }
 }
 
+var products: [Product] = [
+    .library(name: "Tutti", targets: ["Tutti"]),
+    .library(name: "TuttiCommunity", targets: ["TuttiCommunity"]),
+    .executable(name: "tutti", targets: ["TuttiCommand"]),
+    .executable(name: "tutti-lab", targets: ["TuttiLab"]),
+]
+
+// TUTTI_ONLY=Witness,Market: these tests and what they need, for a build in seconds while working on a low module.
+if let only = Context.environment["TUTTI_ONLY"] {
+    var wanted = Set(only.split(separator: ",").map { "\($0)Tests" })
+    var open = wanted
+    while let name = open.popFirst() {
+        for dependency in targets.first(where: { $0.name == name })?.dependencies ?? [] {
+            if case .byNameItem(let needed, _) = dependency, wanted.insert(needed).inserted { open.insert(needed) }
+        }
+    }
+    targets.removeAll { !wanted.contains($0.name) }
+    products = []
+}
+
 let package = Package(
     name: "tutti",
-    products: [
-        .library(name: "Tutti", targets: ["Tutti"]),
-        .library(name: "TuttiCommunity", targets: ["TuttiCommunity"]),
-        .executable(name: "tutti", targets: ["TuttiCommand"]),
-        .executable(name: "tutti-lab", targets: ["TuttiLab"]),
-    ],
+    products: products,
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
