@@ -68,8 +68,8 @@ struct AgreementTests {
     }
 
     @Test(
-        "silences an event that everybody held in time, if a witness reports its first view only, or votes against what it holds",
-        arguments: [.firstViewOnly, .silenceDespiteEvent] as [AgreementFlaw])
+        "silences an event that everybody held in time, when a rule that protects it is broken",
+        arguments: [.firstViewOnly, .silenceDespiteEvent, .silenceByOpenReports] as [AgreementFlaw])
     func squattedSlot(flaw: AgreementFlaw) throws {
         let found = try #require(Self.explore(Self.views, flaw).counterexample)
         #expect(found.fault.hasPrefix("NO-EVENT is certified, and all honest witnesses held"))

@@ -30,6 +30,10 @@ package struct AgreementFlaw: OptionSet, Hashable, Sendable {
     /// In ballot 0 a witness votes NO-EVENT once its deadline passed, whatever it holds.
     package static let silenceDespiteEvent = AgreementFlaw(rawValue: 1 << 13)
 
+    /// For NO-EVENT it is enough that f + 1 passed and no event is listed by f + 1: so a report from before the deadline, which
+    /// may yet come to hold the event, counts as one without it.
+    package static let silenceByOpenReports = AgreementFlaw(rawValue: 1 << 14)
+
     /// A CLOSE doesn't tell the lock.
     package static let closeWithoutLock = AgreementFlaw(rawValue: 1 << 10)
     /// A witness that closed commits still.

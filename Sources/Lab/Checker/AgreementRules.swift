@@ -80,7 +80,12 @@ extension AgreementSystem {
         let enough = flaw.contains(.eventByOneReport) ? 1 : 2
         func listing(_ event: Int) -> Int { quorum.count { $0.lists(event) } }
         if value != noEvent { return listing(value) + liars >= enough }
-        guard (0..<noEvent).allSatisfy({ listing($0) < 2 }) else { return false }
-        return flaw.contains(.firstViewOnly) || quorum.count(where: \.passed) + liars >= 2
+        if flaw.contains(.firstViewOnly) { return (0..<noEvent).allSatisfy { listing($0) < 2 } }
+        if flaw.contains(.silenceByOpenReports) {
+            return (0..<noEvent).allSatisfy { listing($0) < 2 } && quorum.count(where: \.passed) + liars >= 2
+        }
+        return (0..<noEvent).allSatisfy { event in
+            quorum.count { $0.passed && !$0.lists(event) } + liars >= 2
+        }
     }
 }
