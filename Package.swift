@@ -49,7 +49,7 @@ var targets: [Target] = [
             "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", nio, deque,
         ]),
     // Explores every course of a machine, to a bound.
-    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiWitness", "TuttiMarket"]),
+    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiWitness", "TuttiMarket"]),
     module(
         "Simulator", "Lab",
         [
