@@ -126,14 +126,16 @@ package struct BargainSystem: ExploredSystem {
             .kinds(of: role, in: dossier).contains(act.kind)
     }
 
-    /// Each dishonest side with its own key in each role that may speak here.
+    /// Each dishonest side with its own key in place of every other that would have to sign.
     private func forgeries(_ kind: StepKind, _ authors: [TradeRole]) -> [Action] {
-        [TradeRole.buyer, .seller].filter { !setup.isHonest($0) && !authors.contains($0) }.flatMap { forger in
-            Self.acts(kind).map { act in
-                .event(
-                    act, authors: authors, signers: Array(repeating: forger, count: authors.count), isReadable: true)
+        var forgeries: [Action] = []
+        for forger in [TradeRole.buyer, .seller] where !setup.isHonest(forger) && authors != [forger] {
+            let signers = authors.map { _ in forger }
+            forgeries += Self.acts(kind).map { act in
+                Action.event(act, authors: authors, signers: signers, isReadable: true)
             }
         }
+        return forgeries
     }
 
     package func after(_ action: Action) -> Self {
@@ -282,9 +284,9 @@ package struct BargainSystem: ExploredSystem {
                 course.after(StepAct(.challenge), by: [role])?.afterSilence().map { Self.code($0.state) } ?? -1)
         }
         for bit in [isMoneySellers, areGoodsBuyers, isReadable, hasBelievedItsClock, disagreement != nil] {
-            fingerprint.mix(bit ? 1 : 0)
+            fingerprint.mix(bit ? UInt64(1) : 0)
         }
-        fingerprint.mix(forgeryFault == nil ? 0 : 1)
+        fingerprint.mix(forgeryFault == nil ? UInt64(0) : 1)
     }
 
     private static func code(_ state: TradeCourse.State) -> Int {
