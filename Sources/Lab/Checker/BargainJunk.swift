@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
-package import TuttiMarket
+import TuttiMarket
 import TuttiWitness
 
 extension BargainSystem {

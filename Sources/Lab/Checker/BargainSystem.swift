@@ -189,7 +189,7 @@ package struct BargainSystem: ExploredSystem {
     }
 
     /// An event as its authors would write it, signed with stand-ins for signatures.
-    package func event(
+    func event(
         _ act: StepAct, _ authors: [TradeRole], _ signers: [TradeRole], number: UInt32, previous: Bytes32
     ) -> TradeEvent? {
         let event = TradeEvent(
