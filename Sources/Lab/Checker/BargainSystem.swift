@@ -272,6 +272,15 @@ package struct BargainSystem: ExploredSystem {
     // MARK: Telling states apart
 
     package func mix(into fingerprint: inout Fingerprint) {
+        mixCourse(into: &fingerprint)
+        for bit in [isMoneySellers, areGoodsBuyers, isReadable, hasBelievedItsClock, disagreement != nil] {
+            fingerprint.mix(bit ? UInt64(1) : 0)
+        }
+        fingerprint.mix(forgeryFault == nil ? UInt64(0) : 1)
+    }
+
+    /// Where the trade stands, whatever goods and money do.
+    func mixCourse(into fingerprint: inout Fingerprint) {
         let course = course
         fingerprint.mix(Self.code(course.state))
         fingerprint.mix(Int(course.stage.rawValue))
@@ -283,10 +292,6 @@ package struct BargainSystem: ExploredSystem {
             fingerprint.mix(
                 course.after(StepAct(.challenge), by: [role])?.afterSilence().map { Self.code($0.state) } ?? -1)
         }
-        for bit in [isMoneySellers, areGoodsBuyers, isReadable, hasBelievedItsClock, disagreement != nil] {
-            fingerprint.mix(bit ? UInt64(1) : 0)
-        }
-        fingerprint.mix(forgeryFault == nil ? UInt64(0) : 1)
     }
 
     private static func code(_ state: TradeCourse.State) -> Int {
