@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 package import TuttiJournal
-package import TuttiWitness
+import TuttiWitness
 
 import struct NIOCore.ByteBuffer
 
