@@ -12,8 +12,7 @@ struct GovernanceShelf: Sendable {
 
         func isVoid(_ point: FeedPoint) -> Bool {
             if let fork, fork <= point.sequence { return true }
-            guard let cut else { return false }
-            return point.sequence > cut.sequence || (point.sequence == cut.sequence && point.id != cut.id)
+            return cut.map(point.isBeyond) ?? false
         }
     }
 
