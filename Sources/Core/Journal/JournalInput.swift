@@ -113,6 +113,8 @@ package enum AppendError: Error, Hashable, Sendable {
     case noDevice
     /// The device's feed is written elsewhere, frozen, or cut: a new device is needed.
     case deviceEnded
+    /// Nobody takes such an entry from this device now: its member waits to be admitted, or holds no role that may write it.
+    case kindNotOpen(EntryKind)
     /// Too much waits for the disk.
     case busy
     case bodyTooLarge(limit: Int)
