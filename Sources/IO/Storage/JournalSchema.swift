@@ -3,7 +3,7 @@ import GRDB
 
 /// The tables of `journal.sqlite`. Migrations are named and only appended.
 ///
-/// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents` and `search` are views
+/// Authentic are `entries`, `feeds`, `proofs`, `receipts`, `settings` and `slots`; `messages`, `documents` and `search` are views
 /// that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
 /// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
 /// id, as a number), the rest against `mark`. An entry beside its feed has in place of its sequence its arrival number below zero, so that no
@@ -17,6 +17,7 @@ enum JournalSchema {
         migrator.registerMigration("1 journal") { db in try db.execute(sql: journal) }
         migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
         migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
+        migrator.registerMigration("4 slots") { db in try db.execute(sql: slots) }
         return migrator
     }
 
@@ -65,6 +66,17 @@ enum JournalSchema {
     private static let mail = """
         CREATE INDEX entries_sealed ON entries (arrival) WHERE kind = 512;
         CREATE INDEX entries_mailbox ON entries (arrival) WHERE kind = 513;
+        """
+
+    private static let slots = """
+        CREATE TABLE slots (
+            number INTEGER PRIMARY KEY,
+            shelf INTEGER NOT NULL,
+            key BLOB NOT NULL,
+            mark INTEGER NOT NULL,
+            value BLOB NOT NULL
+        );
+        CREATE UNIQUE INDEX slots_key ON slots (shelf, key);
         """
 
     private static let views = """
