@@ -60,7 +60,7 @@ package enum JournalEffect: Sendable {
     /// Own entries, on disk: to everybody by gossip.
     case publish([Entry])
     /// A new fault proof, on disk: to everybody by gossip.
-    case publishProof(FaultProof)
+    indirect case publishProof(FaultProof)
     /// A verdict for each entry of a `.received` or `.proofsReceived`; `.accept` means: on our disk.
     case judged(RequestID, from: JournalSource, [EntryVerdict])
     /// The source broke a rule that no honest relay breaks.
@@ -79,7 +79,7 @@ package enum JournalEvent: Hashable, Sendable {
     case sent(through: EntrySequence)
     /// Our key wrote what this node did not: a copied or restored folder. Nothing more is appended to this device.
     case ownFeedElsewhere(FeedPoint)
-    case feedFrozen(DeviceID, FaultProof)
+    indirect case feedFrozen(DeviceID, FaultProof)
     /// The disk refuses; what comes from others is left alone for a while.
     case diskFailed(JournalStorageError)
 }
