@@ -40,12 +40,12 @@ extension GovernanceFold {
         return taken
     }
 
-    /// Whether a new entry may keep somebody in whom an end leaves out.
+    /// Whether a new entry may keep somebody in whom an end that counts leaves out.
     func buildsOnLeftOut(_ place: Int) -> Bool {
         guard facts.acts[place].kind.isBuilding else { return false }
         return facts.endedInvites.contains { invite in
             (facts.inviteCloses[invite] ?? []).contains { end in
-                !past(place, holds: end)
+                memo.rank(end) != nil && !past(place, holds: end)
                     && (facts.joins[invite] ?? []).contains { past(place, holds: $0) && !isNamed($0, by: end) }
             }
         }
