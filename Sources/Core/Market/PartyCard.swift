@@ -69,6 +69,9 @@ package struct PartyCard: Hashable, Sendable, CanonicalBody {
             signature: signature)
     }
 
+    /// For who has time: 50 to 100 µs.
+    package var isSignatureValid: Bool { check.isValid }
+
     /// Whether the community knows the device as this member's, ended or not: a trade outlives a device.
     package func isOf(_ state: CommunityState) -> Bool {
         community == state.community && state.devices[device]?.member == member
