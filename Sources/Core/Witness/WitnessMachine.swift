@@ -373,7 +373,11 @@ extension WitnessMachine {
             guard proposal.ballot > .first || !hasPassed(clock) else { return refusal(.late) }
         case .noEvent:
             guard slot.hasDeadline else { return refusal(.notAdmitted) }
-            if proposal.ballot == .first, let reason = early(clock) { return reason }
+            if proposal.ballot == .first {
+                if let reason = early(clock) { return reason }
+                // Something came in time: only reports can tell whether enough others lack it.
+                guard open.views.isEmpty else { return refusal(.unsure) }
+            }
         }
         let vote = BallotValue(ballot: proposal.ballot, value: proposal.value)
         open.vote(vote, at: clock.milliseconds)

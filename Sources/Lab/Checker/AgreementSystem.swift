@@ -37,6 +37,8 @@ package struct AgreementSystem: ExploredSystem {
         case pass(Int)
         case vote(Int, ballot: Int, value: Int)
         case commit(Int, ballot: Int, value: Int)
+        /// Is shown a lock without committing to it.
+        case learn(Int, ballot: Int, value: Int)
         case report(Int, ballot: Int)
         case close(Int, set: Int)
     }
@@ -70,7 +72,8 @@ extension AgreementSystem {
             for name in 0..<Self.honestCount {
                 appendVotes(of: name, in: ballot, for: proposable, to: &actions)
                 appendCommits(of: name, in: ballot, to: &actions)
-                if ballot > 0, mayReport(honest[name], for: ballot) { actions.append(.report(name, ballot: ballot)) }
+                appendLocks(of: name, in: ballot, to: &actions)
+                if ballot > 0, mayReport(name, for: ballot) { actions.append(.report(name, ballot: ballot)) }
             }
         }
         return actions
@@ -123,9 +126,21 @@ extension AgreementSystem {
         }
     }
 
-    private func mayReport(_ witness: AgreementWitness, for ballot: Int) -> Bool {
-        if witness.promise == AgreementWitness.closed || witness.report(for: ballot) != nil { return false }
-        return ballot > witness.promise || flaw.contains(.reportIsNoPromise)
+    private func appendLocks(of name: Int, in ballot: Int, to actions: inout [Action]) {
+        guard ballot + 1 > honest[name].lockBallot, honest[name].promise != AgreementWitness.closed else { return }
+        for value in 0..<scope.values where isLocked(value, in: ballot) {
+            actions.append(.learn(name, ballot: ballot, value: value))
+        }
+    }
+
+    private func mayReport(_ name: Int, for ballot: Int) -> Bool {
+        let witness = honest[name]
+        guard witness.promise != AgreementWitness.closed else { return false }
+        let given = witness.reports(for: ballot)
+        guard given.count < 2, given.first != report(of: name) else { return false }
+        return given.isEmpty
+            ? ballot > witness.promise || flaw.contains(.reportIsNoPromise)
+            : ballot >= witness.promise
     }
 
     package func after(_ action: Action) -> AgreementSystem {
@@ -139,6 +154,7 @@ extension AgreementSystem {
         case .commit(let name, let ballot, let value):
             next.honest[name].commit(value, in: ballot)
             if !flaw.contains(.voteIsNoPromise) { next.promise(ballot, of: name) }
+        case .learn(let name, let ballot, let value): next.honest[name].learn(value, in: ballot)
         case .report(let name, let ballot):
             next.honest[name].report(report(of: name), for: ballot)
             if !flaw.contains(.reportIsNoPromise) { next.promise(ballot, of: name) }
@@ -219,16 +235,17 @@ extension AgreementSystem {
 
 extension AgreementSystem {
     package func mix(into fingerprint: inout Fingerprint) {
-        var canonical: [(UInt64, UInt64)] = []
+        var canonical: [(UInt64, UInt64, UInt64)] = []
         for names in renamings {
-            var words: [(UInt64, UInt64)] = []
+            var words: [(UInt64, UInt64, UInt64)] = []
             for name in 0..<Self.honestCount { words.append(honest[name].renamed(names).words) }
             words.sort(by: <)
             if canonical.isEmpty || words.lexicographicallyPrecedes(canonical, by: <) { canonical = words }
         }
-        for (first, second) in canonical {
+        for (first, second, third) in canonical {
             fingerprint.mix(first)
             fingerprint.mix(second)
+            fingerprint.mix(third)
         }
     }
 
@@ -256,6 +273,8 @@ extension AgreementSystem {
         case .vote(let name, let ballot, let value): "\(who(name)) votes \(self.name(of: value)) in ballot \(ballot)."
         case .commit(let name, let ballot, let value):
             "\(who(name)) commits \(self.name(of: value)) in ballot \(ballot)."
+        case .learn(let name, let ballot, let value):
+            "\(who(name)) is shown the lock of \(self.name(of: value)) in ballot \(ballot)."
         case .report(let name, let ballot): "\(who(name)) reports for ballot \(ballot)."
         case .close(let name, let set): "\(who(name)) closes the slot towards the new set \(set + 1)."
         }
