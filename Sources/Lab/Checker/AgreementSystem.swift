@@ -137,7 +137,7 @@ extension AgreementSystem {
         let witness = honest[name]
         guard witness.promise != AgreementWitness.closed else { return false }
         let given = witness.reports(for: ballot)
-        guard given.count < 2, given.first != report(of: name) else { return false }
+        guard given.count < AgreementWitness.reportsMax, given.first != report(of: name) else { return false }
         return given.isEmpty
             ? ballot > witness.promise || flaw.contains(.reportIsNoPromise)
             : ballot >= witness.promise
@@ -172,7 +172,7 @@ extension AgreementSystem {
         honest[name].promise = max(honest[name].promise, UInt8(ballot))
     }
 
-    private func report(of name: Int) -> AgreementReport {
+    func report(of name: Int) -> AgreementReport {
         let witness = honest[name]
         let listed = flaw.contains(.firstViewOnly) ? witness.first : witness.held
         return AgreementReport(
@@ -259,7 +259,7 @@ extension AgreementSystem {
         }
     }
 
-    private func name(of value: Int) -> String { value == noEvent ? "NO-EVENT" : "EVENT(h\(value + 1))" }
+    func name(of value: Int) -> String { value == noEvent ? "NO-EVENT" : "EVENT(h\(value + 1))" }
 
     private func names(of values: UInt8) -> String {
         (0..<scope.values).filter { values >> UInt8($0) & 1 == 1 }.map(name(of:)).joined(separator: ", ")

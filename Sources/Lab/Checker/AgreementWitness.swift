@@ -7,12 +7,14 @@
 struct AgreementWitness: Hashable, Sendable {
     static let ballotsMax = 4
     static let valuesMax = 3
+    /// For one ballot.
+    static let reportsMax = 2
 
     /// Four bits a ballot.
     private(set) var votes: UInt16 = 0
     private(set) var commits: UInt16 = 0
     /// Sixteen bits a ballot; in ballot 0, which has no reports, the CLOSE. A witness that is asked again for the ballot it is
-    /// in reports what it knows by then: at most twice here.
+    /// in reports what it knows by then.
     private var reports: UInt64 = 0
     private var laterReports: UInt64 = 0
     /// No lower ballot any more. ``closed`` is above all.
