@@ -220,7 +220,7 @@ extension ChainState {
         _ request: StepRequest, _ plan: TradePlan, _ standing: TradeStanding
     ) -> Result<Admitted, WitnessRefusal> {
         let step = request.step
-        guard step.number == standing.number, step.history == standing.history.digest, step.act.isWellFormed,
+        guard step.number == standing.number, step.history == standing.history.digest,
             let next = standing.course.after(step.act, by: Set(step.roles.roles)),
             next.number == standing.number + 1, let checks = request.checks(plan)
         else { return .failure(.notAdmitted) }

@@ -501,21 +501,24 @@ extension SlotDrive {
 extension SlotDrive {
     private mutating func judge(at now: Instant) {
         let ordered = reports.sorted { $0.key < $1.key }.map(\.value)
-        let named = ordered.compactMap(\.report.lock)
-        let highest = named.max { $0.ballot < $1.ballot }
-        let lock = locks.filter { lock in
-            highest.map { $0.ballot == lock.ballot && $0.value == lock.value } ?? false
-                && lock.votes.isComplete(in: set)
-        }.prefix(1)
+        // Each that is named, once: a liar may name a higher one than there is.
+        var named: [Lock] = []
+        for lock in locks where lock.votes.isComplete(in: set) {
+            let name = BallotValue(ballot: lock.ballot, value: lock.value)
+            guard ordered.contains(where: { $0.report.lock == name }),
+                !named.contains(where: { $0.ballot == lock.ballot && $0.value == lock.value })
+            else { continue }
+            named.append(lock)
+        }
         var checks = ordered.compactMap { $0.check(id, in: set) }
         guard checks.count == ordered.count else { return waitAndRetry(at: now) }
         var counts = checks.map { _ in 1 }
-        for lock in lock {
+        for lock in named {
             let more = lock.checks(id, in: set)
             counts.append(more.count)
             checks += more
         }
-        verify(.reports(ordered, Array(lock), counts: counts), checks)
+        verify(.reports(ordered, named, counts: counts), checks)
     }
 
     private mutating func judged(
@@ -526,15 +529,23 @@ extension SlotDrive {
         for (report, isGood) in zip(reports, verdicts) {
             if isGood { good.append(report) } else { exclude(report.signature.witness) }
         }
-        let lockIsGood = verdicts.dropFirst(reports.count).allSatisfy(\.self)
-        let lock = lockIsGood ? locks.first : nil
+        var proven: [Lock] = []
+        var rest = verdicts.dropFirst(reports.count)
+        for (lock, count) in zip(locks, counts.dropFirst(reports.count)) {
+            if rest.prefix(count).allSatisfy(\.self) { proven.append(lock) }
+            rest = rest.dropFirst(count)
+        }
         // A lock without its votes is a lie: its reporter doesn't count.
         good = good.filter { report in
             guard let named = report.report.lock else { return true }
-            return lock.map { named.ballot < $0.ballot || named.ballot == $0.ballot && named.value == $0.value }
-                ?? false
+            return proven.contains { $0.ballot == named.ballot && $0.value == named.value }
         }
-        guard let chosen = choose(good, lock) else { return waitAndRetry(at: now) }
+        let lock = proven.filter { lock in good.contains { $0.report.lock?.ballot == lock.ballot } }
+            .max { $0.ballot < $1.ballot }
+        let wish = BallotWish(own: ownDigest, requests: requests)
+        guard let chosen = wish.choose(good, lock, in: set, hasDeadline: task.slot.hasDeadline) else {
+            return waitAndRetry(at: now)
+        }
         (justification, value) = chosen
         attempts = 0
         if let plan = state.plan, plan.turn(of: ballot) != signer.key {
@@ -544,41 +555,6 @@ extension SlotDrive {
             return waitAndRetry(at: now)
         }
         enter(.voting(ballot), at: now)
-    }
-
-    /// A quorum of the reports that allows something we can propose; our own event if possible.
-    private func choose(_ reports: [SignedReport], _ lock: Lock?) -> (Justification, SlotValue)? {
-        guard
-            let justification = Justification(
-                preferring(reports, lock), locks: lock.map { [$0] } ?? [], quorum: set.quorum)
-        else { return nil }
-        let value: SlotValue
-        switch justification.choice(in: set, hasDeadline: task.slot.hasDeadline) {
-        case .only(let only): value = only
-        case .events(let digests):
-            let digest = digests.first { $0 == ownDigest } ?? digests.first { requests[$0] != nil }
-            guard let digest else { return nil }
-            value = .event(digest)
-        case .anyEvent:
-            guard let digest = ownDigest ?? requests.keys.min() else { return nil }
-            value = .event(digest)
-        case .nothingYet: return nil
-        }
-        if case .event(let digest) = value, requests[digest] == nil { return nil }
-        return (justification, value)
-    }
-
-    /// The 2f + 1 that serve us best: with the highest lock first, then with our own event, then with any.
-    private func preferring(_ reports: [SignedReport], _ lock: Lock?) -> [SignedReport] {
-        func rank(_ report: SignedReport) -> Int {
-            if let lock, report.report.lock?.ballot == lock.ballot { return 0 }
-            if let ownDigest { return report.report.views.contains(ownDigest) ? 1 : 2 }
-            return report.report.hasPassed ? 1 : 2
-        }
-        let ordered = reports.enumerated().sorted {
-            (rank($0.element), $0.offset) < (rank($1.element), $1.offset)
-        }
-        return ordered.prefix(set.quorum).map(\.element)
     }
 }
 
@@ -601,12 +577,6 @@ extension SlotDrive {
         orders.append(.finished(.decided(certificate, request, after)))
         // The time of the next step runs for a witness from when it holds the certificate.
         enter(.informing(certificate), at: now)
-    }
-}
-
-extension [Bytes32: SlotRequest] {
-    fileprivate subscript(value: SlotValue) -> SlotRequest? {
-        if case .event(let digest) = value { self[digest] } else { nil }
     }
 }
 
