@@ -5,16 +5,16 @@ import TuttiChecker
 /// The bounds of everyday runs; scripts/prove goes further.
 @Suite("The agreement as stated", .timeLimit(.minutes(2)))
 struct AgreementTests {
-    private static let agreement = AgreementSystem.Scope(ballots: 2, values: 3, views: false)
+    private static let agreement = AgreementSystem.Scope(ballots: 2, values: 3, views: false, reports: 2)
     private static let views = AgreementSystem.Scope(ballots: 2, values: 3, views: true)
     private static let closing = AgreementSystem.Scope(ballots: 2, values: 2, views: false, closing: true)
 
     private static func explore(
-        _ scope: AgreementSystem.Scope, _ flaw: AgreementFlaw = [], statesMax: Int = 20_000_000
+        _ scope: AgreementSystem.Scope, _ flaw: AgreementFlaw = [], statesMax: Int = 2_000_000
     ) -> Exploration {
         let seen = Explorer.explore(
             from: AgreementSystem(scope, flaw: flaw), to: ExplorationBound(statesMax: statesMax))
-        print("agreement \(scope), flaw \(flaw.rawValue): \(seen)")
+        print("agreement, \(scope), flaw \(flaw.rawValue): \(seen)")
         return seen
     }
 

@@ -7,7 +7,7 @@ struct RegisterTests {
     @Test("do nothing that the rules don't allow, and decide once")
     func refinesAgreement() {
         let system = RegisterSystem(ballots: 2)
-        let seen = Explorer.explore(from: system, to: ExplorationBound(statesMax: 100_000))
+        let seen = Explorer.explore(from: system, to: ExplorationBound(statesMax: 60_000))
         print("register, two ballots: \(seen), \(system.runs) runs of a machine")
         #expect(seen.holds)
         #expect(seen.count(of: "certified in a later ballot") > 0)
@@ -20,5 +20,13 @@ struct RegisterTests {
             from: RegisterSystem(ballots: 2, flaw: flaw), to: ExplorationBound(statesMax: 100_000))
         print("register, \(flaw): \(seen)")
         #expect(try #require(seen.counterexample).steps.isEmpty == false)
+    }
+
+    @Test("let buyer, seller and arbiter come to the one end, whatever the liar does")
+    func endEverywhere() {
+        let seen = Explorer.explore(
+            from: RegisterSystem(ballots: 2, endsEverywhere: true), to: ExplorationBound(statesMax: 300))
+        print("endings: \(seen)")
+        #expect(seen.holds)
     }
 }

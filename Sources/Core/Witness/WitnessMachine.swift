@@ -357,16 +357,13 @@ extension WitnessMachine {
         guard open.closedTo == nil else { return refusal(.closed) }
         guard proposal.ballot >= open.promised else { return refusal(.promised) }
         if let reason = unjustified(proposal, slot, in: context) { return refusal(reason) }
-        if let justification = proposal.justification {
-            // 2f + 1 witnesses are in that ballot: we follow, whatever we think of the value.
-            open.promise(proposal.ballot, at: clock.milliseconds)
-            if let lock = open.lock, lock.value != proposal.value,
-                justification.lock.map({ $0.ballot <= lock.ballot }) ?? true
-            {
-                return refusal(.locked)
-            }
-            if let lock = justification.lock { open.show(lock) }
+        // 2f + 1 witnesses are in that ballot: we follow, whatever we think of the value.
+        if proposal.justification != nil { open.promise(proposal.ballot, at: clock.milliseconds) }
+        let shown = proposal.justification?.lock
+        if let lock = open.lock, lock.value != proposal.value, shown.map({ $0.ballot <= lock.ballot }) ?? true {
+            return refusal(.locked)
         }
+        if let shown { open.show(shown) }
         switch proposal.value {
         case .event(let digest):
             guard open.request(of: digest) != nil else { return refusal(.notHeld) }

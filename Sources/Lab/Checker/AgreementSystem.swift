@@ -22,13 +22,18 @@ package struct AgreementSystem: ExploredSystem {
         /// Whether witnesses may close the slot, towards two new sets.
         package var closing: Bool
 
-        package init(ballots: Int, values: Int, views: Bool, closing: Bool = false) {
+        /// Reports of a witness for one ballot, at most two: it may be asked again when it knows more.
+        package var reports: Int
+
+        package init(ballots: Int, values: Int, views: Bool, closing: Bool = false, reports: Int = 1) {
             precondition((1...AgreementWitness.ballotsMax).contains(ballots))
             precondition((2...AgreementWitness.valuesMax).contains(values))
+            precondition((1...AgreementWitness.reportsMax).contains(reports))
             self.ballots = ballots
             self.values = values
             self.views = views
             self.closing = closing
+            self.reports = reports
         }
     }
 
@@ -137,7 +142,7 @@ extension AgreementSystem {
         let witness = honest[name]
         guard witness.promise != AgreementWitness.closed else { return false }
         let given = witness.reports(for: ballot)
-        guard given.count < AgreementWitness.reportsMax, given.first != report(of: name) else { return false }
+        guard given.count < scope.reports, given.first != report(of: name) else { return false }
         return given.isEmpty
             ? ballot > witness.promise || flaw.contains(.reportIsNoPromise)
             : ballot >= witness.promise

@@ -29,7 +29,7 @@ enum RegisterQuestion: Hashable, Sendable {
 }
 
 /// What a real witness did when asked.
-struct RegisterOutcome: Hashable, Sendable {
+struct RegisterReply: Hashable, Sendable {
     /// Its state now.
     var state: Int
     var signed: Signed?

@@ -22,11 +22,16 @@ package struct RegisterSystem: ExploredSystem {
     private var states = [3 of Int](repeating: 0)
     private var broken: String?
 
-    /// - Parameter ballots: 0 and later ones.
-    package init(ballots: Int, flaw: RegisterFlaw? = nil) {
+    private let endsEverywhere: Bool
+
+    /// - Parameters:
+    ///   - ballots: 0 and later ones.
+    ///   - endsEverywhere: whether it is tried, from each state, that everybody comes to an end.
+    package init(ballots: Int, flaw: RegisterFlaw? = nil, endsEverywhere: Bool = false) {
         self.flaw = flaw
+        self.endsEverywhere = endsEverywhere
         world = RegisterWorld(flaw: flaw)
-        facts = AgreementSystem(.init(ballots: ballots, values: 3, views: true))
+        facts = AgreementSystem(.init(ballots: ballots, values: 3, views: true, reports: 2))
     }
 
     /// How often a real machine was asked.
@@ -55,7 +60,7 @@ extension RegisterSystem {
         return outcome.state != states[name] || outcome.signed.map { !isKnown($0, of: name) } ?? false
     }
 
-    private func outcome(_ name: Int, _ question: RegisterQuestion) -> RegisterOutcome {
+    private func outcome(_ name: Int, _ question: RegisterQuestion) -> RegisterReply {
         world.ask(name, in: states[name], hasPassed: facts.honest[name].passed, question)
     }
 
@@ -126,18 +131,18 @@ extension RegisterSystem {
         if let signed = outcome.signed, !isKnown(signed, of: name) { sign(signed, name) }
     }
 
-    private func isKnown(_ signed: RegisterOutcome.Signed, of name: Int) -> Bool {
+    private func isKnown(_ signed: RegisterReply.Signed, of name: Int) -> Bool {
         switch signed {
         case .vote(let ballot, let value): facts.honest[name].votes(in: ballot) >> UInt16(value) & 1 == 1
         case .commit(let ballot, let value): facts.honest[name].commits(in: ballot) >> UInt16(value) & 1 == 1
         case .report(let ballot, let report):
             facts.honest[name].reports(for: ballot).contains(report)
-                || facts.honest[name].reports(for: ballot).count == AgreementWitness.reportsMax
+                || facts.honest[name].reports(for: ballot).count == facts.scope.reports
         }
     }
 
     /// The rules must allow what was signed.
-    private mutating func sign(_ signed: RegisterOutcome.Signed, _ name: Int) {
+    private mutating func sign(_ signed: RegisterReply.Signed, _ name: Int) {
         let step: AgreementSystem.Action
         switch signed {
         case .vote(let ballot, let value): step = .vote(name, ballot: ballot, value: value)
@@ -165,7 +170,25 @@ extension RegisterSystem {
 // MARK: What must hold
 
 extension RegisterSystem {
-    package var fault: String? { world.misdeed ?? broken ?? facts.fault }
+    package var fault: String? {
+        world.misdeed ?? broken ?? facts.fault ?? (endsEverywhere ? endingFault : nil)
+    }
+
+    /// Buyer, seller and an arbiter each drive the slot to its end from here, alone.
+    private var endingFault: String? {
+        let certified = facts.certified
+        for (party, name) in ["the buyer", "the seller", "an arbiter"].enumerated() {
+            for liar in RegisterLiar.allCases {
+                guard let value = world.ending(of: states, by: party, against: liar) else {
+                    return "\(name) doesn't come to an end while D is \(liar)"
+                }
+                if certified != 0, certified >> UInt8(value) & 1 == 0 {
+                    return "\(name) comes to \(facts.name(of: value)), which wasn't certified"
+                }
+            }
+        }
+        return nil
+    }
 
     package static var landmarkNames: [String] { AgreementSystem.landmarkNames }
     package var landmarks: UInt64 { facts.landmarks }

@@ -16,29 +16,30 @@ final class RegisterWorld: @unchecked Sendable {
         let question: RegisterQuestion
     }
 
-    private let set: WitnessSet
-    private let signers: [TradeSigner]
-    private let parties: [TradeSigner]
-    private let slot: Slot
-    private let slotID: SlotID
-    private let context: WitnessContext
-    private var requests: [SlotRequest] = []
+    let set: WitnessSet
+    let signers: [TradeSigner]
+    let parties: [TradeSigner]
+    let slot: Slot
+    let slotID: SlotID
+    let context: WitnessContext
+    private(set) var evidence: ChainEvidence?
+    private(set) var requests: [SlotRequest] = []
     /// Two events and NO-EVENT.
-    private var values: [SlotValue] = []
+    private(set) var values: [SlotValue] = []
     private let flaw: RegisterFlaw?
 
     /// By number, as they were found; what each has on its disk. The same states of different witnesses share a number.
     private var disks: [[WitnessRecord]] = []
     private var machines: [[WitnessMachine?]] = []
     private var numbers: [[UInt8]: Int] = [:]
-    private var known: [Asked: RegisterOutcome] = [:]
+    private var known: [Asked: RegisterReply] = [:]
     /// What a machine did that it never should.
     private(set) var misdeed: String?
     /// How often a machine was run.
     var runs: Int { known.count }
 
-    private static let start: UInt64 = 1_000_000_000
-    private static let paySeconds: UInt32 = 86_400
+    static let start: UInt64 = 1_000_000_000
+    static let paySeconds: UInt32 = 86_400
 
     init(flaw: RegisterFlaw?) {
         self.flaw = flaw
@@ -83,7 +84,8 @@ final class RegisterWorld: @unchecked Sendable {
             values.append(.event(step.digest.bytes))
         }
         values.append(.noEvent)
-        let question = WitnessQuestion(set: set.id, slot: slot, evidence: .trade(proof), ask: .fetch)
+        evidence = .trade(proof)
+        let question = WitnessQuestion(set: set.id, slot: slot, evidence: evidence, ask: .fetch)
         for witness in 0..<AgreementSystem.honestCount {
             guard var machine = WitnessMachine(slot.chain, in: set, signer: signers[witness]),
                 let examined = machine.examine(question, in: context),
@@ -112,7 +114,7 @@ final class RegisterWorld: @unchecked Sendable {
 // MARK: A witness is asked
 
 extension RegisterWorld {
-    func ask(_ witness: Int, in state: Int, hasPassed: Bool, _ question: RegisterQuestion) -> RegisterOutcome {
+    func ask(_ witness: Int, in state: Int, hasPassed: Bool, _ question: RegisterQuestion) -> RegisterReply {
         let asked = Asked(witness: witness, state: state, hasPassed: hasPassed, question: question)
         if let outcome = known[asked] { return outcome }
         let outcome = run(asked)
@@ -120,14 +122,11 @@ extension RegisterWorld {
         return outcome
     }
 
-    private func run(_ asked: Asked) -> RegisterOutcome {
-        let nothing = RegisterOutcome(state: asked.state)
+    private func run(_ asked: Asked) -> RegisterReply {
+        let nothing = RegisterReply(state: asked.state)
         guard let ask = self.ask(for: asked.question),
-            var machine = machines[asked.state][asked.witness]
-                ?? WitnessMachine(
-                    slot.chain, in: set, signer: signers[asked.witness], records: disks[asked.state])
+            var machine = self.machine(in: asked.state, at: asked.witness)
         else { return nothing }
-        machines[asked.state][asked.witness] = machine
         let question = WitnessQuestion(set: set.id, slot: slot, ask: ask)
         guard let examined = machine.examine(question, in: context) else { return nothing }
         if !examined.checks.allSatisfy(StandInSigner.isValid), flaw != .unverified { return nothing }
@@ -136,11 +135,19 @@ extension RegisterWorld {
         var disk = disks[asked.state]
         let answer = drain(&machine, onto: &disk)
         let state = number(of: machine, disk, at: asked.witness)
-        return RegisterOutcome(state: state, signed: answer.flatMap { signed($0, by: asked.witness) })
+        return RegisterReply(state: state, signed: answer.flatMap { signed($0, by: asked.witness) })
+    }
+
+    /// From its disk, where no witness of this place was in that state before.
+    func machine(in state: Int, at witness: Int) -> WitnessMachine? {
+        if let known = machines[state][witness] { return known }
+        machines[state][witness] = WitnessMachine(
+            slot.chain, in: set, signer: signers[witness], records: disks[state])
+        return machines[state][witness]
     }
 
     /// Writes what is to be written, then takes the answer, which must not have come before.
-    private func drain(_ machine: inout WitnessMachine, onto disk: inout [WitnessRecord]) -> WitnessAnswer? {
+    func drain(_ machine: inout WitnessMachine, onto disk: inout [WitnessRecord]) -> WitnessAnswer? {
         var answer: WitnessAnswer?
         while let effect = machine.nextEffect() {
             switch effect {
@@ -236,7 +243,7 @@ extension RegisterWorld {
         if case .event(let digest) = value { digest } else { nil }
     }
 
-    private func signed(_ answer: WitnessAnswer, by witness: Int) -> RegisterOutcome.Signed? {
+    private func signed(_ answer: WitnessAnswer, by witness: Int) -> RegisterReply.Signed? {
         switch answer {
         case .voted(let ballot, let value, let signature, _):
             guard let number = values.firstIndex(of: value) else { return stranger("a vote") }
@@ -271,7 +278,7 @@ extension RegisterWorld {
         }
     }
 
-    private func stranger(_ what: String) -> RegisterOutcome.Signed? {
+    private func stranger(_ what: String) -> RegisterReply.Signed? {
         misdeed = "a witness signs \(what) of something that nobody asked for"
         return nil
     }
