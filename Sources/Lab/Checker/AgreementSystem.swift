@@ -285,3 +285,10 @@ extension AgreementSystem {
         }
     }
 }
+
+extension AgreementSystem.Scope: CustomStringConvertible {
+    package var description: String {
+        "\(ballots) ballots, \(values) values" + (views ? ", clocks" : "") + (closing ? ", closing" : "")
+            + (reports > 1 ? ", \(reports) reports each" : "")
+    }
+}
