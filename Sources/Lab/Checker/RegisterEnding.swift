@@ -59,7 +59,7 @@ extension RegisterWorld {
             examined.checks.allSatisfy(StandInSigner.isValid)
         else { return .refused(.badSignature, .first, nil, milliseconds: 0) }
         // A day after the deadline, by all honest clocks.
-        let elapsed = UInt64(clamping: (now - .zero).saturatedNanoseconds / 1_000_000)
+        let elapsed = UInt64(clamping: (now - Instant.zero).saturatedNanoseconds / 1_000_000)
         let clock = WitnessClock(
             milliseconds: Self.start + UInt64(Self.paySeconds) * 3_000 + elapsed, steadySince: 0)
         guard asked.handle(examined, RequestID(1), at: clock) else { return nil }
