@@ -138,8 +138,8 @@ package struct JournalPort: Sendable {
         case .loaded(.sync(let id), let answer): sync.handle(.loaded(id, answer), at: now)
         case .loaded(.fold(let id), let answer):
             // A disk that can't be read shows less, and says so when it is asked.
-            var existing: [MessageRow] = []
-            if case .messages(let rows) = answer { existing = rows }
+            var existing: [JournalRow] = []
+            if case .rows(let rows) = answer { existing = rows }
             journal.handle(.folded(id, rows: fold.finish(existing: existing)), at: now)
         case .loaded(.mailbox(let id), let answer): tellMailbox(.loaded(id, answer), at: now)
         case .keyringKept(let id, let isKept): tellMailbox(isKept ? .kept(id) : .keepFailed(id), at: now)
@@ -304,7 +304,7 @@ package struct JournalPort: Sendable {
             if needed.isEmpty {
                 journal.handle(.folded(id, rows: fold.finish(existing: [])), at: now)
             } else {
-                results.append(.load(.messageRows(needed), .fold(id)))
+                results.append(.load(.rows(needed), .fold(id)))
             }
             apply(change, at: now, &context, &gossip)
         case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)
@@ -345,9 +345,9 @@ package struct JournalPort: Sendable {
     /// At or behind the place where a feed forks, and beyond a cut, replicas may hold different entries and are the same
     /// nonetheless.
     private mutating func reviewGovernance(at now: Instant) {
-        let roster = community.roster
-        let change = governance.review { [journal] device in
-            GovernanceShelf.Bounds(fork: journal.proof(against: device)?.sequence, cut: roster.devices[device]?.cut)
+        let (roster, forks) = (community.roster, journal.forks)
+        let change = governance.review { device in
+            GovernanceShelf.Bounds(fork: forks[device], cut: roster.devices[device]?.cut)
         }
         guard !change.isEmpty else { return }
         sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)
