@@ -477,6 +477,9 @@ package struct JournalPort: Sendable {
         }
     }
 
+    /// Whose node it is; nil for guests, for who is removed, and for who hasn't shown it.
+    func member(of peer: PeerID) -> MemberID? { members.member(of: peer, community.roster) }
+
     /// Members' nodes that showed which device they are, ordered.
     package var connectedPeers: [PeerID] { members.accepted }
 
