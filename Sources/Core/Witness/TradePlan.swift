@@ -146,7 +146,8 @@ package struct TradePlan: Hashable, Sendable, CanonicalBody {
 
     /// Whether every course ends within 90 days of the buyer's word that he paid.
     package var isBounded: Bool {
-        CourseBound.secondsFromPayment(deadlines, arbiterCount: arbiters.count) < WitnessLimits.secondsFromPaymentMax
+        TradeCourse.secondsFromPayment(arbiterCount: arbiters.count, deadlines: deadlines.seconds.map { Int($0) })
+            <= WitnessLimits.secondsFromPaymentMax
     }
 
     package func key(of role: TradeRole) -> TradeKey? {

@@ -160,8 +160,7 @@ extension TradeProof {
             switch step {
             case .silence: next = course.afterSilence()
             case .event(let act, let roles, let event):
-                guard act.isWellFormed else { return nil }
-                next = course.after(act.kind, by: Set(roles.roles))
+                next = course.after(act, by: Set(roles.roles))
                 let digest = Step(
                     history: history.digest, number: course.number, act: act, roles: roles, event: event
                 ).digest
@@ -214,19 +213,5 @@ extension TradeProof {
             checks += more
         }
         return checks
-    }
-}
-
-extension StepAct {
-    /// Of rulings and settlements: release, refund, return then refund, void; from 1000 a split, permille to the seller.
-    package static let outcomes: [ClosedRange<UInt16>] = [0...3, 1_000...2_000]
-
-    package var isWellFormed: Bool {
-        switch kind {
-        case .ruling, .settlement: Self.outcomes.contains { $0.contains(detail) }
-        case .contract, .paid, .received, .shipped, .receipt, .carrierProof, .accepted, .cancel, .refund, .dispute,
-            .answer, .acknowledgement, .challenge, .opening, .handover:
-            detail == 0
-        }
     }
 }
