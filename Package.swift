@@ -72,8 +72,8 @@ var targets: [Target] = [
     .target(
         name: "TuttiCommunity",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "TuttiQRCode", "Tutti", nio, nioPosix, logging, lifecycle,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket",
+            "TuttiNodeCore", "TuttiStorage", "TuttiQRCode", "Tutti", nio, nioPosix, logging, lifecycle,
         ],
         path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.
@@ -113,7 +113,8 @@ var targets: [Target] = [
         "NodeCore",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator", nio,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", "TuttiNodeCore",
+            "TuttiSimulator", nio,
         ]),
     tests(
         "Simulator",
@@ -144,8 +145,8 @@ var targets: [Target] = [
     tests(
         "TuttiCommunity",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "Tutti", "TuttiCommunity", nio,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket",
+            "TuttiNodeCore", "TuttiStorage", "Tutti", "TuttiCommunity", nio,
         ]),
 ]
 
@@ -160,6 +161,12 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             name: "Replica",
             dependencies: ["TuttiBase", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"],
             path: "Benchmarks/Replica", swiftSettings: settings),
+        .executableTarget(
+            name: "Witness",
+            dependencies: [
+                "TuttiBase", "TuttiIdentity", "TuttiWitness", "Tutti", "TuttiCommunity", nio, deque,
+            ],
+            path: "Benchmarks/Witness", swiftSettings: settings),
         .executableTarget(
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),

@@ -68,6 +68,7 @@ package enum JournalCommand: Sendable {
     case keyringKept(RequestID, Bool)
     case verified(RequestID, [Bool])
     case checked(RequestID, [Bool])
+    case witness(WitnessCommand)
 }
 
 /// What the community's replica wants of the embedder.
@@ -91,4 +92,5 @@ package enum JournalResult: Sendable {
     case mailbox(MailboxEvent)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
+    case witness(WitnessEvent)
 }

@@ -106,6 +106,7 @@ final class JournalHost: Sendable {
             case .event(let event): changes.emit(.journal(event))
             case .sync(let event): changes.emit(.sync(event))
             case .communityChanged: changes.emit(.communityChanged)
+            case .witness(let event): changes.emit(.register(event))
             }
         }
     }
