@@ -127,7 +127,8 @@ struct MarketRulesTests {
         #expect(short.count == MarketRules.Deadline.allCases.count)
         #expect(short[0] == 24 * 3_600 && short[4] == 14 * 86_400 && long[4] == 35 * 86_400)
         #expect(short.indices.filter { short[$0] != long[$0] } == [4])
-        #expect(standard.deadlineSeconds(transportDays: 22) == nil && standard.deadlineSeconds(transportDays: -1) == nil)
+        #expect(
+            standard.deadlineSeconds(transportDays: 22) == nil && standard.deadlineSeconds(transportDays: -1) == nil)
     }
 }
 
@@ -151,6 +152,7 @@ struct VouchMemoryTests {
         #expect(try #require(town.state.vouches[second]).depth > depth)
         var random = SeededGenerator(seed: 3)
         let other = town.replica(town.entries.shuffled(using: &random), pieces: 2, using: &random)
-        #expect(other.state.vouchesWithdrawn == town.state.vouchesWithdrawn && other.state.vouches == town.state.vouches)
+        #expect(
+            other.state.vouchesWithdrawn == town.state.vouchesWithdrawn && other.state.vouches == town.state.vouches)
     }
 }

@@ -81,7 +81,14 @@ struct CharterDocumentTests {
             ("market.arbitersMax: 2 is not from 3 to 5", { ($0.market.arbitersMin, $0.market.arbitersMax) = (3, 2) }),
             ("market.bands: each must be above", { $0.market.bands = [5, 5] }),
             ("'euro' is no code", { $0.market.currencies = [.init(code: "euro", unitsPerMillion: 1)] }),
-            ("one stands there twice", { $0.market.currencies = [.init(code: "EUR", unitsPerMillion: 1), .init(code: "EUR", unitsPerMillion: 2)] }),
+            (
+                "one stands there twice",
+                {
+                    $0.market.currencies = [
+                        .init(code: "EUR", unitsPerMillion: 1), .init(code: "EUR", unitsPerMillion: 2),
+                    ]
+                }
+            ),
         ]
         for (word, change) in changes {
             var other = rules

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// An arbiter's standing consent: contracts may name the key while it stands, without asking again.
 ///
@@ -59,7 +59,8 @@ package struct ArbiterConsent: Hashable, Sendable {
         let fee = try reader.number(2, in: 0...StandingLimits.feePermilleMax, "fee")
         var languages: [String] = []
         while let language = try reader.optional(
-            3, "language", { reader throws(DecodeError) in try reader.text(1, bytesMax: StandingLimits.languageBytesMax, "language") })
+            3, "language",
+            { reader throws(DecodeError) in try reader.text(1, bytesMax: StandingLimits.languageBytesMax, "language") })
         {
             guard languages.count < StandingLimits.languagesMax else {
                 throw .tooLarge("languages", limit: StandingLimits.languagesMax)
@@ -69,7 +70,8 @@ package struct ArbiterConsent: Hashable, Sendable {
         let cap = Int64(try reader.number(4, in: 0...Int(MarketLimits.unitsMax), "cap of an arbiter"))
         var currencies: [String] = []
         while let code = try reader.optional(
-            5, "currency", { reader throws(DecodeError) in try reader.text(1, bytesMax: MarketLimits.currencyBytesCount, "currency") })
+            5, "currency",
+            { reader throws(DecodeError) in try reader.text(1, bytesMax: MarketLimits.currencyBytesCount, "currency") })
         {
             guard currencies.count < MarketLimits.currenciesMax else {
                 throw .tooLarge("currencies", limit: MarketLimits.currenciesMax)

@@ -3,10 +3,11 @@ package import TuttiBase
 package import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
+package import TuttiWitness
 
 import struct NIOCore.ByteBuffer
 
-/// On whose cap each member trades. docs/decisions/0014-a-cheat-and-all-he-brought-in-share-one-cap.md.
+/// On whose cap each member trades. docs/decisions/0017-a-cheat-and-all-he-brought-in-share-one-cap.md.
 ///
 /// A member without an account of its own trades on that of the nearest sponsor who has one. An account of one's own is
 /// *backed*: by the founder's vouch for the whole cap, or by so many others' as the charter says, each for its share of
@@ -53,6 +54,13 @@ package struct CapAccounts: Sendable {
     package func id(of member: MemberID) -> Bytes32? { holders[member].map { Self.id(of: $0, in: community) } }
     /// Ascending by holder.
     package var all: [Account] { accounts.values.sorted { $0.holder < $1.holder } }
+
+    /// What a witness answers from its own roster when it is asked about an account; nil for one that nobody has.
+    package func witnessAccount(_ id: Bytes32, _ state: CommunityState) -> WitnessAccount? {
+        guard let account = account(id) else { return nil }
+        let devices = account.traders.flatMap { state.goodDevices(of: $0) }
+        return WitnessAccount(cap: account.cap, devices: Set(devices.map { TradeKey($0.bytes) }))
+    }
 
     package static func id(of holder: MemberID, in community: CommunityID) -> Bytes32 {
         var buffer = ByteBuffer()

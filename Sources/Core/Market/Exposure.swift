@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
-package import TuttiIdentity
+import TuttiCommunityCore
+import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// What a seller owes in one trade, rounded up to a band, for everybody to count. Both sides sign with their trade keys, so
 /// nobody can burden another. Whoever publishes it may be either; the buyer may stay unnamed.

@@ -68,7 +68,9 @@ package struct FlowNetwork: Sendable {
     package mutating func reserve(upTo limit: Int64, from source: Int, to sink: Int) -> Int64 {
         var residual = capacities
         let flow = push(upTo: limit, from: source, to: sink, &residual)
-        for arc in stride(from: 0, to: capacities.count, by: 2) { capacities[arc] = min(capacities[arc], residual[arc]) }
+        for arc in stride(from: 0, to: capacities.count, by: 2) {
+            capacities[arc] = min(capacities[arc], residual[arc])
+        }
         return flow
     }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// What one side says of a completed trade, for everybody to read. It counts where both sides published the trade
 /// (``TradeEdge``), once for each side.

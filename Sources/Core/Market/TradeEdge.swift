@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 package import TuttiIdentity
-package import TuttiJournal
+import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// One side's word that a trade was completed. There is an edge when both sides gave theirs; nobody is named by the other.
 ///

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 package import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
@@ -59,9 +59,10 @@ package struct TradeTable: Sendable {
         let side = Side(trade: edge.trade, key: edge.card.key)
         if let known = halves[side] {
             // Who says two things of one trade keeps the lesser, in whatever order they come.
-            let isLess = (edge.units, edge.other, edge.side.rawValue) < (
-                known.edge.units, known.edge.other, known.edge.side.rawValue
-            )
+            let isLess =
+                (edge.units, edge.other, edge.side.rawValue) < (
+                    known.edge.units, known.edge.other, known.edge.side.rawValue
+                )
             guard isLess || edge == known.edge && milliseconds < known.milliseconds else { return }
         } else if halves.count >= StandingLimits.tradesMax {
             droppedCount += 1

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// A member's witness: the key with which it signs, and where it is asked. A witness that lost its disk has a new key, and
 /// so a new card.

@@ -55,7 +55,9 @@ extension CharterDocument.Market {
         let units = Int(MarketLimits.unitsMax)
         var rules = MarketRules.standard
         rules.deadlineHours = try MarketRules.Deadline.allCases.map { deadline in
-            guard let hours = deadlineHours["\(deadline)"] else { throw refusal("deadlineHours.\(deadline) is missing") }
+            guard let hours = deadlineHours["\(deadline)"] else {
+                throw refusal("deadlineHours.\(deadline) is missing")
+            }
             return try number(hours, MarketLimits.deadlineHours, "deadlineHours.\(deadline)")
         }
         let known = Set(MarketRules.Deadline.allCases.map { "\($0)" })
