@@ -49,7 +49,7 @@ var targets: [Target] = [
             "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", nio, deque,
         ]),
     // Explores every course of a machine, to a bound.
-    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiWitness", "TuttiMarket"]),
+    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiWitness", "TuttiMarket"]),
     module(
         "Simulator", "Lab",
         [
@@ -171,7 +171,11 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),
         .executableTarget(
-            name: "Journal", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage"],
+            name: "Journal",
+            dependencies: [
+                "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiWitness", "TuttiMarket",
+                "TuttiSimulator",
+            ],
             path: "Benchmarks/Journal", swiftSettings: settings),
     ]
 }
@@ -192,6 +196,8 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
+        ("Trade", ["TuttiJournal", "TuttiWitness", "TuttiMarket"]),
+        ("Listing", ["TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket"]),
         (
             "Node",
             ["TuttiPeers", "TuttiGossip", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator"]

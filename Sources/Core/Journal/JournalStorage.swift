@@ -137,7 +137,8 @@ package struct ReceiptRecord: Hashable, Sendable {
 package enum JournalRow: Hashable, Sendable {
     case message(MessageRow)
     case document(DocumentRow)
-    /// No longer shown: a message or document by its entry.
+    case listing(ListingRow)
+    /// No longer shown: a message, document or listing by its entry.
     case removed(EntryID)
 }
 
@@ -147,6 +148,7 @@ extension JournalRow {
         switch self {
         case .message(let row): row.id
         case .document(let row): row.id
+        case .listing(let row): row.id
         case .removed(let id): id
         }
     }
@@ -188,7 +190,7 @@ package struct MessageRow: Hashable, Sendable {
     }
 }
 
-/// Something to be found by its words: a listing, a file's description.
+/// Something to be found by its words: a file's description.
 package struct DocumentRow: Hashable, Sendable {
     package var id: EntryID
     package var kind: EntryKind
@@ -252,8 +254,15 @@ package enum JournalQuery: Hashable, Sendable {
     case messages(channel: Bytes32, before: MessagePlace, countMax: Int)
     /// Messages by their ids, at most as many rows; an id that has none is passed over. Answered by `.messages`.
     case messageRows([EntryID])
+    /// Rows by their ids, messages first, also those that wait; an id that has none is passed over. Answered by `.rows`.
+    case rows(RowsNeeded)
     /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
     case search(String, countMax: Int)
+    case listings(ListingQuery)
+    /// Whose ids lie in the range, in any state, ascending: those that begin as somebody typed. Answered by `.listings`.
+    case listingsNamed(ClosedRange<EntryID>, countMax: Int)
+    /// Of what is open and not expired at the time (milliseconds since 1970), by name.
+    case listingCategories(unexpiredAt: UInt64, countMax: Int)
     /// Entries whose body's time is over.
     case expired(RetentionClass, before: HybridTime, countMax: Int)
     /// Of feeds that hold something. Of what was first seen since the time the last 65,536 entries count.
@@ -272,6 +281,9 @@ package enum JournalAnswer: Sendable {
     case entries([StoredEntry])
     case messages([MessageRow])
     case documents([DocumentRow])
+    case rows([JournalRow])
+    case listings([ListingRow])
+    case categories([ListingCategory])
     case ids([EntryID])
     /// Ordered by device.
     case usage([FeedUsage])
