@@ -28,7 +28,6 @@ struct WitnessNodeTests {
             }
             try await nest(folders, nodes + [node], body)
         }
-        withExtendedLifetime(folders) {}
     }
 
     private static func elect(_ nodes: [CommunityNode]) async throws {
@@ -88,5 +87,6 @@ struct WitnessNodeTests {
             let key = try #require(try await founder.node.readRegister { $0.key } ?? nil)
             #expect(first.contains(key))
         }
+        withExtendedLifetime(folders) {}
     }
 }
