@@ -170,6 +170,7 @@ struct World {
             pending[id] = batch
         case .load(let query, let reader): due.append(.loaded(reader, disk.answer(query, at: now).answer))
         case .verify(let entries, let id): due.append(.verified(id, entries.map(isAuthentic)))
+        case .check(let checks, let id): due.append(.checked(id, checks.map(\.isValid)))
         case .appended(let request, _), .appendFailed(let request, _):
             require(appends.remove(request) != nil, "an append has one answer")
         case .admitted(let entries):
@@ -179,7 +180,7 @@ struct World {
                 require(device != founded.founder.device, "our own feed isn't frozen by others")
             }
         case .keepKeyring(_, let id): due.append(.keyringKept(id, true))
-        case .sync, .communityChanged, .mailbox: return
+        case .sync, .communityChanged, .mailbox, .witness: return
         }
     }
 

@@ -16,23 +16,33 @@ struct FullDepthTests {
         return seen
     }
 
-    @Test("agreement as stated: three ballots, three values, no clocks")
-    func agreement() {
-        let seen = Self.prove(
-            "agreement, three ballots", AgreementSystem(.init(ballots: 3, values: 3, views: false)))
+    @Test(
+        "agreement as stated",
+        arguments: [
+            .init(ballots: 3, values: 3, views: false), .init(ballots: 3, values: 2, views: false, reports: 2),
+            .init(ballots: 3, values: 3, views: true), .init(ballots: 2, values: 3, views: true, reports: 2),
+            .init(ballots: 3, values: 2, views: false, closing: true),
+            .init(ballots: 2, values: 2, views: false, closing: true, reports: 2),
+        ] as [AgreementSystem.Scope])
+    func agreement(scope: AgreementSystem.Scope) {
+        let seen = Self.prove("agreement, \(scope)", AgreementSystem(scope), to: Self.bound)
         #expect(seen.holds && seen.count(of: "certified in a later ballot") > 0)
     }
 
-    @Test("agreement as stated: three ballots, two authors, silence")
-    func views() {
-        let seen = Self.prove("views, three ballots", AgreementSystem(.init(ballots: 3, values: 3, views: true)))
-        #expect(seen.holds && seen.count(of: "NO-EVENT certified") > 0)
+    @Test("the real witnesses of one slot", arguments: [2, 3])
+    func register(ballots: Int) {
+        let seen = Self.prove("register, \(ballots) ballots", RegisterSystem(ballots: ballots), to: Self.bound)
+        #expect(seen.holds && seen.count(of: "certified in a later ballot") > 0)
     }
 
-    @Test("agreement as stated: three ballots, then two new sets")
-    func closing() {
+    @Test("everybody comes to an end")
+    func endings() {
         let seen = Self.prove(
-            "closing, three ballots", AgreementSystem(.init(ballots: 3, values: 2, views: false, closing: true)))
-        #expect(seen.holds && seen.count(of: "handed over with a certificate") > 0)
+            "endings", RegisterSystem(ballots: 2, endsEverywhere: true), to: ExplorationBound(statesMax: 20_000))
+        #expect(seen.holds)
     }
+
+    /// TUTTI_STATES: where to stop.
+    private static let bound = ExplorationBound(
+        statesMax: ProcessInfo.processInfo.environment["TUTTI_STATES"].flatMap { Int($0) } ?? 20_000_000)
 }

@@ -3,6 +3,7 @@ package import TuttiBase
 package import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
+package import TuttiWitness
 
 /// Everything with which a community's replica begins on this node.
 package struct JournalStart: Sendable {
@@ -43,6 +44,7 @@ package enum JournalReader: Hashable, Sendable {
     case sync(SyncLoadID)
     case fold(RequestID)
     case mailbox(RequestID)
+    case witness(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
@@ -66,6 +68,8 @@ package enum JournalCommand: Sendable {
     /// Whether it is on the disk.
     case keyringKept(RequestID, Bool)
     case verified(RequestID, [Bool])
+    case checked(RequestID, [Bool])
+    case witness(WitnessCommand)
 }
 
 /// What the community's replica wants of the embedder.
@@ -78,6 +82,8 @@ package enum JournalResult: Sendable {
     case keepKeyring([UInt8], RequestID)
     /// Check signatures off the loop; `.verified` follows.
     case verify([Entry], RequestID)
+    /// The same for what is asked of a witness, or what witnesses answered; `.checked` follows.
+    case check([SignatureCheck], RequestID)
     case appended(RequestID, [Entry])
     case appendFailed(RequestID, AppendError)
     /// On disk, in order.
@@ -87,4 +93,5 @@ package enum JournalResult: Sendable {
     case mailbox(MailboxEvent)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
+    case witness(WitnessEvent)
 }

@@ -196,6 +196,11 @@ package struct Justification: Hashable, Sendable, CanonicalBody {
         }
         if !known.isEmpty { return .events(known) }
         guard hasDeadline else { return .anyEvent }
-        return reports.count { $0.report.hasPassed } > set.faultsMax ? .only(.noEvent) : .nothingYet
+        // Who reported before its deadline may have come to hold an event since: it says nothing against one.
+        let passed = reports.filter(\.report.hasPassed)
+        let isSilent =
+            passed.count > set.faultsMax
+            && views.allSatisfy { view in passed.count { !$0.report.views.contains(view) } > set.faultsMax }
+        return isSilent ? .only(.noEvent) : .nothingYet
     }
 }

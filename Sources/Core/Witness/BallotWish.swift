@@ -32,12 +32,12 @@ struct BallotWish {
         return (justification, value)
     }
 
-    /// Those that serve us best: with the highest lock first, then with our own event, or with the deadline passed.
+    /// Those that serve us best: with the highest lock first, then with our own event, then with the deadline passed.
     private func preferred(_ reports: [SignedReport], _ lock: Lock?, count: Int) -> [SignedReport] {
         func rank(_ report: SignedReport) -> Int {
             if let lock, report.report.lock?.ballot == lock.ballot { return 0 }
-            if let own { return report.report.views.contains(own) ? 1 : 2 }
-            return report.report.hasPassed ? 1 : 2
+            if let own, report.report.views.contains(own) { return 1 }
+            return report.report.hasPassed ? 2 : 3
         }
         let ordered = reports.enumerated().sorted {
             (rank($0.element), $0.offset) < (rank($1.element), $1.offset)

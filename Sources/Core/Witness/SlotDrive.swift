@@ -501,21 +501,24 @@ extension SlotDrive {
 extension SlotDrive {
     private mutating func judge(at now: Instant) {
         let ordered = reports.sorted { $0.key < $1.key }.map(\.value)
-        let named = ordered.compactMap(\.report.lock)
-        let highest = named.max { $0.ballot < $1.ballot }
-        let lock = locks.filter { lock in
-            highest.map { $0.ballot == lock.ballot && $0.value == lock.value } ?? false
-                && lock.votes.isComplete(in: set)
-        }.prefix(1)
+        // Each that is named, once: a liar may name a higher one than there is.
+        var named: [Lock] = []
+        for lock in locks where lock.votes.isComplete(in: set) {
+            let name = BallotValue(ballot: lock.ballot, value: lock.value)
+            guard ordered.contains(where: { $0.report.lock == name }),
+                !named.contains(where: { $0.ballot == lock.ballot && $0.value == lock.value })
+            else { continue }
+            named.append(lock)
+        }
         var checks = ordered.compactMap { $0.check(id, in: set) }
         guard checks.count == ordered.count else { return waitAndRetry(at: now) }
         var counts = checks.map { _ in 1 }
-        for lock in lock {
+        for lock in named {
             let more = lock.checks(id, in: set)
             counts.append(more.count)
             checks += more
         }
-        verify(.reports(ordered, Array(lock), counts: counts), checks)
+        verify(.reports(ordered, named, counts: counts), checks)
     }
 
     private mutating func judged(
@@ -526,14 +529,19 @@ extension SlotDrive {
         for (report, isGood) in zip(reports, verdicts) {
             if isGood { good.append(report) } else { exclude(report.signature.witness) }
         }
-        let lockIsGood = verdicts.dropFirst(reports.count).allSatisfy(\.self)
-        let lock = lockIsGood ? locks.first : nil
+        var proven: [Lock] = []
+        var rest = verdicts.dropFirst(reports.count)
+        for (lock, count) in zip(locks, counts.dropFirst(reports.count)) {
+            if rest.prefix(count).allSatisfy(\.self) { proven.append(lock) }
+            rest = rest.dropFirst(count)
+        }
         // A lock without its votes is a lie: its reporter doesn't count.
         good = good.filter { report in
             guard let named = report.report.lock else { return true }
-            return lock.map { named.ballot < $0.ballot || named.ballot == $0.ballot && named.value == $0.value }
-                ?? false
+            return proven.contains { $0.ballot == named.ballot && $0.value == named.value }
         }
+        let lock = proven.filter { lock in good.contains { $0.report.lock?.ballot == lock.ballot } }
+            .max { $0.ballot < $1.ballot }
         let wish = BallotWish(own: ownDigest, requests: requests)
         guard let chosen = wish.choose(good, lock, in: set, hasDeadline: task.slot.hasDeadline) else {
             return waitAndRetry(at: now)

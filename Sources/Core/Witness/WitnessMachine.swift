@@ -357,23 +357,24 @@ extension WitnessMachine {
         guard open.closedTo == nil else { return refusal(.closed) }
         guard proposal.ballot >= open.promised else { return refusal(.promised) }
         if let reason = unjustified(proposal, slot, in: context) { return refusal(reason) }
-        if let justification = proposal.justification {
-            // 2f + 1 witnesses are in that ballot: we follow, whatever we think of the value.
-            open.promise(proposal.ballot, at: clock.milliseconds)
-            if let lock = open.lock, lock.value != proposal.value,
-                justification.lock.map({ $0.ballot <= lock.ballot }) ?? true
-            {
-                return refusal(.locked)
-            }
-            if let lock = justification.lock { open.show(lock) }
+        // 2f + 1 witnesses are in that ballot: we follow, whatever we think of the value.
+        if proposal.justification != nil { open.promise(proposal.ballot, at: clock.milliseconds) }
+        let shown = proposal.justification?.lock
+        if let lock = open.lock, lock.value != proposal.value, shown.map({ $0.ballot <= lock.ballot }) ?? true {
+            return refusal(.locked)
         }
+        if let shown { open.show(shown) }
         switch proposal.value {
         case .event(let digest):
             guard open.request(of: digest) != nil else { return refusal(.notHeld) }
             guard proposal.ballot > .first || !hasPassed(clock) else { return refusal(.late) }
         case .noEvent:
             guard slot.hasDeadline else { return refusal(.notAdmitted) }
-            if proposal.ballot == .first, let reason = early(clock) { return reason }
+            if proposal.ballot == .first {
+                if let reason = early(clock) { return reason }
+                // Something came in time: only reports can tell whether enough others lack it.
+                guard open.views.isEmpty else { return refusal(.unsure) }
+            }
         }
         let vote = BallotValue(ballot: proposal.ballot, value: proposal.value)
         open.vote(vote, at: clock.milliseconds)

@@ -28,25 +28,25 @@ extension AgreementSystem {
     }
 
     func proposable(in ballot: Int) -> Proposable {
-        justified(by: .init { honest[$0].report(for: ballot) }, below: ballot)
+        justified(by: (0..<Self.honestCount).map { honest[$0].reports(for: ballot) }, below: ballot)
     }
 
     /// What a new set may be given, by the CLOSEs that name it.
     func handedOver(to set: Int) -> Proposable {
         justified(
-            by: .init { honest[$0].closedTo >> UInt8(set) & 1 == 1 ? honest[$0].closing : nil }, below: scope.ballots)
+            by: (0..<Self.honestCount).map { honest[$0].closedTo >> UInt8(set) & 1 == 1 ? honest[$0].closings : [] },
+            below: scope.ballots)
     }
 
-    private func justified(by reports: [3 of AgreementReport?], below ballot: Int) -> Proposable {
+    private func justified(by reports: [[AgreementReport]], below ballot: Int) -> Proposable {
         var proposable = Proposable(repeating: -1)
         // Each set of 2f + 1 reports: the three honest ones, or two and what suits D.
         for left in 0...Self.honestCount {
-            var quorum: [AgreementReport] = []
+            var quorums: [[AgreementReport]] = [[]]
             for name in 0..<Self.honestCount where name != left {
-                if let report = reports[name] { quorum.append(report) }
+                quorums = quorums.flatMap { quorum in reports[name].map { quorum + [$0] } }
             }
-            guard quorum.count == (left == Self.honestCount ? 3 : 2) else { continue }
-            add(quorum, below: ballot, to: &proposable)
+            for quorum in quorums { add(quorum, below: ballot, to: &proposable) }
         }
         return proposable
     }

@@ -22,13 +22,18 @@ package struct AgreementSystem: ExploredSystem {
         /// Whether witnesses may close the slot, towards two new sets.
         package var closing: Bool
 
-        package init(ballots: Int, values: Int, views: Bool, closing: Bool = false) {
+        /// Reports of a witness for one ballot, at most two: it may be asked again when it knows more.
+        package var reports: Int
+
+        package init(ballots: Int, values: Int, views: Bool, closing: Bool = false, reports: Int = 1) {
             precondition((1...AgreementWitness.ballotsMax).contains(ballots))
             precondition((2...AgreementWitness.valuesMax).contains(values))
+            precondition((1...AgreementWitness.reportsMax).contains(reports))
             self.ballots = ballots
             self.values = values
             self.views = views
             self.closing = closing
+            self.reports = reports
         }
     }
 
@@ -37,6 +42,8 @@ package struct AgreementSystem: ExploredSystem {
         case pass(Int)
         case vote(Int, ballot: Int, value: Int)
         case commit(Int, ballot: Int, value: Int)
+        /// Is shown a lock without committing to it.
+        case learn(Int, ballot: Int, value: Int)
         case report(Int, ballot: Int)
         case close(Int, set: Int)
     }
@@ -70,7 +77,8 @@ extension AgreementSystem {
             for name in 0..<Self.honestCount {
                 appendVotes(of: name, in: ballot, for: proposable, to: &actions)
                 appendCommits(of: name, in: ballot, to: &actions)
-                if ballot > 0, mayReport(honest[name], for: ballot) { actions.append(.report(name, ballot: ballot)) }
+                appendLocks(of: name, in: ballot, to: &actions)
+                if ballot > 0, mayReport(name, for: ballot) { actions.append(.report(name, ballot: ballot)) }
             }
         }
         return actions
@@ -123,9 +131,21 @@ extension AgreementSystem {
         }
     }
 
-    private func mayReport(_ witness: AgreementWitness, for ballot: Int) -> Bool {
-        if witness.promise == AgreementWitness.closed || witness.report(for: ballot) != nil { return false }
-        return ballot > witness.promise || flaw.contains(.reportIsNoPromise)
+    private func appendLocks(of name: Int, in ballot: Int, to actions: inout [Action]) {
+        guard ballot + 1 > honest[name].lockBallot, honest[name].promise != AgreementWitness.closed else { return }
+        for value in 0..<scope.values where isLocked(value, in: ballot) {
+            actions.append(.learn(name, ballot: ballot, value: value))
+        }
+    }
+
+    private func mayReport(_ name: Int, for ballot: Int) -> Bool {
+        let witness = honest[name]
+        guard witness.promise != AgreementWitness.closed else { return false }
+        let given = witness.reports(for: ballot)
+        guard given.count < scope.reports, given.first != report(of: name) else { return false }
+        return given.isEmpty
+            ? ballot > witness.promise || flaw.contains(.reportIsNoPromise)
+            : ballot >= witness.promise
     }
 
     package func after(_ action: Action) -> AgreementSystem {
@@ -139,6 +159,7 @@ extension AgreementSystem {
         case .commit(let name, let ballot, let value):
             next.honest[name].commit(value, in: ballot)
             if !flaw.contains(.voteIsNoPromise) { next.promise(ballot, of: name) }
+        case .learn(let name, let ballot, let value): next.honest[name].learn(value, in: ballot)
         case .report(let name, let ballot):
             next.honest[name].report(report(of: name), for: ballot)
             if !flaw.contains(.reportIsNoPromise) { next.promise(ballot, of: name) }
@@ -156,7 +177,7 @@ extension AgreementSystem {
         honest[name].promise = max(honest[name].promise, UInt8(ballot))
     }
 
-    private func report(of name: Int) -> AgreementReport {
+    func report(of name: Int) -> AgreementReport {
         let witness = honest[name]
         let listed = flaw.contains(.firstViewOnly) ? witness.first : witness.held
         return AgreementReport(
@@ -219,16 +240,17 @@ extension AgreementSystem {
 
 extension AgreementSystem {
     package func mix(into fingerprint: inout Fingerprint) {
-        var canonical: [(UInt64, UInt64)] = []
+        var canonical: [(UInt64, UInt64, UInt64)] = []
         for names in renamings {
-            var words: [(UInt64, UInt64)] = []
+            var words: [(UInt64, UInt64, UInt64)] = []
             for name in 0..<Self.honestCount { words.append(honest[name].renamed(names).words) }
             words.sort(by: <)
             if canonical.isEmpty || words.lexicographicallyPrecedes(canonical, by: <) { canonical = words }
         }
-        for (first, second) in canonical {
+        for (first, second, third) in canonical {
             fingerprint.mix(first)
             fingerprint.mix(second)
+            fingerprint.mix(third)
         }
     }
 
@@ -242,7 +264,7 @@ extension AgreementSystem {
         }
     }
 
-    private func name(of value: Int) -> String { value == noEvent ? "NO-EVENT" : "EVENT(h\(value + 1))" }
+    func name(of value: Int) -> String { value == noEvent ? "NO-EVENT" : "EVENT(h\(value + 1))" }
 
     private func names(of values: UInt8) -> String {
         (0..<scope.values).filter { values >> UInt8($0) & 1 == 1 }.map(name(of:)).joined(separator: ", ")
@@ -256,8 +278,17 @@ extension AgreementSystem {
         case .vote(let name, let ballot, let value): "\(who(name)) votes \(self.name(of: value)) in ballot \(ballot)."
         case .commit(let name, let ballot, let value):
             "\(who(name)) commits \(self.name(of: value)) in ballot \(ballot)."
+        case .learn(let name, let ballot, let value):
+            "\(who(name)) is shown the lock of \(self.name(of: value)) in ballot \(ballot)."
         case .report(let name, let ballot): "\(who(name)) reports for ballot \(ballot)."
         case .close(let name, let set): "\(who(name)) closes the slot towards the new set \(set + 1)."
         }
+    }
+}
+
+extension AgreementSystem.Scope: CustomStringConvertible {
+    package var description: String {
+        "\(ballots) ballots, \(values) values" + (views ? ", clocks" : "") + (closing ? ", closing" : "")
+            + (reports > 1 ? ", \(reports) reports each" : "")
     }
 }

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What an honest witness knows of the slot, and all that it ever signed for it. Sixteen bytes, as there are millions.
+/// What an honest witness knows of the slot, and all that it ever signed for it. Packed, as there are millions.
 ///
 /// Sets of values are four bits, bit v for value v. A report is nine bits: whether there is one, the lock, what is listed,
 /// whether the deadline passed.
 struct AgreementWitness: Hashable, Sendable {
     static let ballotsMax = 4
     static let valuesMax = 3
+    /// For one ballot.
+    static let reportsMax = 2
 
     /// Four bits a ballot.
     private(set) var votes: UInt16 = 0
     private(set) var commits: UInt16 = 0
-    /// Sixteen bits a ballot; in ballot 0, which has no reports, the CLOSE.
-    private(set) var reports: UInt64 = 0
+    /// Sixteen bits a ballot; in ballot 0, which has no reports, the CLOSE. A witness that is asked again for the ballot it is
+    /// in reports what it knows by then.
+    private var reports: UInt64 = 0
+    private var laterReports: UInt64 = 0
     /// No lower ballot any more. ``closed`` is above all.
     var promise: UInt8 = 0
     /// Of the highest lock, plus 1; 0 without one.
@@ -30,11 +34,12 @@ struct AgreementWitness: Hashable, Sendable {
 
     func votes(in ballot: Int) -> UInt16 { votes >> (4 * UInt16(ballot)) & 15 }
     func commits(in ballot: Int) -> UInt16 { commits >> (4 * UInt16(ballot)) & 15 }
-    /// Nil: none so far.
-    func report(for ballot: Int) -> AgreementReport? {
-        AgreementReport(bits: UInt16(truncatingIfNeeded: reports >> (16 * UInt64(ballot))))
+    func reports(for ballot: Int) -> [AgreementReport] {
+        [reports, laterReports].compactMap {
+            AgreementReport(bits: UInt16(truncatingIfNeeded: $0 >> (16 * UInt64(ballot))))
+        }
     }
-    var closing: AgreementReport? { report(for: 0) }
+    var closings: [AgreementReport] { reports(for: 0) }
 
     mutating func hold(_ value: Int) {
         if held == 0 { first = 1 << UInt8(value) }
@@ -45,11 +50,20 @@ struct AgreementWitness: Hashable, Sendable {
 
     mutating func commit(_ value: Int, in ballot: Int) {
         commits |= 1 << UInt16(4 * ballot + value)
+        learn(value, in: ballot)
+    }
+
+    /// Of a lock.
+    mutating func learn(_ value: Int, in ballot: Int) {
         if ballot + 1 > lockBallot { (lockBallot, lockValue) = (UInt8(ballot + 1), UInt8(value)) }
     }
 
     mutating func report(_ report: AgreementReport, for ballot: Int) {
-        reports |= UInt64(report.bits) << (16 * UInt64(ballot))
+        if reports(for: ballot).isEmpty {
+            reports |= UInt64(report.bits) << (16 * UInt64(ballot))
+        } else {
+            laterReports |= UInt64(report.bits) << (16 * UInt64(ballot))
+        }
     }
 
     /// The same with other names for the values.
@@ -60,12 +74,13 @@ struct AgreementWitness: Hashable, Sendable {
         renamed.held = UInt8(Self.renamed(UInt16(held), names))
         renamed.first = UInt8(Self.renamed(UInt16(first), names))
         if lockBallot > 0 { renamed.lockValue = names[Int(lockValue)] }
-        renamed.reports = 0
+        (renamed.reports, renamed.laterReports) = (0, 0)
         for ballot in 0..<Self.ballotsMax {
-            guard var report = report(for: ballot) else { continue }
-            report.listed = UInt8(Self.renamed(UInt16(report.listed), names))
-            if report.lockBallot > 0 { report.lockValue = names[Int(report.lockValue)] }
-            renamed.report(report, for: ballot)
+            for var report in reports(for: ballot) {
+                report.listed = UInt8(Self.renamed(UInt16(report.listed), names))
+                if report.lockBallot > 0 { report.lockValue = names[Int(report.lockValue)] }
+                renamed.report(report, for: ballot)
+            }
         }
         return renamed
     }
@@ -81,11 +96,11 @@ struct AgreementWitness: Hashable, Sendable {
         return renamed
     }
 
-    var words: (UInt64, UInt64) {
+    var words: (UInt64, UInt64, UInt64) {
         let signed = UInt64(votes) | UInt64(commits) << 16
         let promised = UInt64(promise) << 32 | UInt64(lockBallot) << 36 | UInt64(lockValue) << 40
         let seen = UInt64(held) << 44 | UInt64(first) << 48 | (passed ? 1 : 0) << 52 | UInt64(closedTo) << 56
-        return (signed | promised | seen, reports)
+        return (signed | promised | seen, reports, laterReports)
     }
 }
 
