@@ -72,8 +72,8 @@ var targets: [Target] = [
     .target(
         name: "TuttiCommunity",
         dependencies: [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "TuttiQRCode", "Tutti", nio, nioPosix, logging, lifecycle,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket",
+            "TuttiNodeCore", "TuttiStorage", "TuttiQRCode", "Tutti", nio, nioPosix, logging, lifecycle,
         ],
         path: "Sources/Services/TuttiCommunity", swiftSettings: settings),
     // The lab's commands, for `tutti lab` and for tutti-lab.

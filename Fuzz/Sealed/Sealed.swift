@@ -234,7 +234,7 @@ func fold(_ arrivals: [ChatArrival]) -> [MessageRow] {
             switch row {
             case .message(let message): rows[message.id] = message
             case .removed(let id): rows[id] = nil
-            case .document: require(false, "chat makes no documents")
+            case .document, .opened: require(false, "chat makes nothing else")
             }
         }
     }

@@ -165,7 +165,7 @@ import struct NIOCore.ByteBuffer
                 switch row {
                 case .message(let message): rows[message.id] = message
                 case .removed(let id): rows[id] = nil
-                case .document: Issue.record("chat makes no documents")
+                case .document, .opened: Issue.record("chat makes nothing else")
                 }
             }
         }

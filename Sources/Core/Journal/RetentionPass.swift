@@ -52,7 +52,7 @@ struct RetentionPass: Sendable {
         case .ids(let ids) where !ids.isEmpty:
             state = .dropping(retention, isMoreThere: ids.count >= holdings.limits.expiredBatchMax)
             return ids
-        case .ids, .opening, .arrivals, .entries, .messages, .documents, .usage:
+        case .ids, .opening, .arrivals, .entries, .messages, .documents, .opened, .subjects, .usage:
             ask(Self.after(retention), &holdings, at: now)
         case .failed:
             state = .waiting(until: now + holdings.configuration.retentionInterval)

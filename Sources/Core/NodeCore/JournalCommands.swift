@@ -3,6 +3,7 @@ package import TuttiBase
 package import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
+package import TuttiMarket
 
 /// Everything with which a community's replica begins on this node.
 package struct JournalStart: Sendable {
@@ -43,6 +44,9 @@ package enum JournalReader: Hashable, Sendable {
     case sync(SyncLoadID)
     case fold(RequestID)
     case mailbox(RequestID)
+    case market(RequestID)
+    /// Entries that the mailbox opens for the market.
+    case marketSecrets(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
@@ -84,6 +88,7 @@ package enum JournalResult: Sendable {
     case event(JournalEvent)
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
+    case market(MarketEvent)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
 }

@@ -18,7 +18,7 @@ package struct JournalRefold {
             switch row {
             case .message(let message): rows[message.id] = message
             case .removed(let id): rows[id] = nil
-            case .document: break
+            case .document, .opened: break
             }
         }
         self.fold = fold

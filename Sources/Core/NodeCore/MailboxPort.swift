@@ -58,6 +58,8 @@ package struct MailboxPort: Sendable {
 
     mutating func nextEffect() -> MailboxEffect? { core.nextEffect() }
 
+    mutating func opened(_ entry: Entry) -> SealedContent? { core.open(entry)?.content }
+
     // MARK: Entries
 
     /// What the mailbox itself wants written.

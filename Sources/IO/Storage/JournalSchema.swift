@@ -17,6 +17,7 @@ enum JournalSchema {
         migrator.registerMigration("1 journal") { db in try db.execute(sql: journal) }
         migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
         migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
+        migrator.registerMigration("3 opened") { db in try db.execute(sql: opened) }
         return migrator
     }
 
@@ -65,6 +66,22 @@ enum JournalSchema {
     private static let mail = """
         CREATE INDEX entries_sealed ON entries (arrival) WHERE kind = 512;
         CREATE INDEX entries_mailbox ON entries (arrival) WHERE kind = 513;
+        """
+
+    private static let opened = """
+        CREATE TABLE opened (
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            kind INTEGER NOT NULL,
+            subject INTEGER NOT NULL,
+            author INTEGER NOT NULL,
+            device INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            payload BLOB NOT NULL
+        );
+        CREATE INDEX opened_subject ON opened (subject, number);
+        CREATE INDEX opened_kind ON opened (kind, subject, number);
         """
 
     private static let views = """

@@ -2,6 +2,7 @@
 import Synchronization
 import TuttiCommunityCore
 import TuttiJournal
+import TuttiMarket
 
 /// What changed in a community's replica.
 enum CommunityChange: Sendable {
@@ -11,6 +12,7 @@ enum CommunityChange: Sendable {
     case journal(JournalEvent)
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
+    case market(MarketEvent)
 }
 
 /// Tells those who look on; a slow one misses the oldest.

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+import DequeModule
+package import TuttiBase
+package import TuttiCommunityCore
+import TuttiIdentity
+package import TuttiJournal
+package import TuttiWitness
+
+/// The market of one member, on one of its devices: it reads what the mailbox has opened, keeps the trades that aren't over
+/// and the secrets from which the member's keys come.
+///
+/// All that it knows it reads from the disk, where the mailbox put it: so what came while the node was off, and what a new
+/// device of the member learns by the recovery code, goes the same way as what comes now. It notes how far it has read, and
+/// which trades are open, when it has read them; after a crash it reads a little again, which changes nothing.
+///
+///     idle -> loadingPage -> (loadingTrade, unsealing)* -> writing -> idle
+///
+/// Legal late events: answers to what is no longer asked are dropped.
+package struct MarketCore: Sendable {
+    private enum Work: Sendable {
+        case idle
+        case loadingPage(RequestID)
+        case loadingSecrets(RequestID)
+        case unsealing(RequestID)
+        case loadingTrade(RequestID, TradeID)
+        case writing(RequestID, Mark)
+    }
+
+    /// How far was read, and what is open at that point.
+    private struct Mark: Hashable, Sendable {
+        var read: UInt64 = 0
+        /// Ascending.
+        var open: [TradeID] = []
+    }
+
+    private static let readSetting = "market.read"
+    private static let openSetting = "market.open"
+    /// What goes with the rows when these are made anew.
+    package static let viewSettings = [readSetting, openSetting]
+
+    package private(set) var keyring = MarketKeyring()
+    /// Those that aren't over, and those that were looked at last.
+    private var trades: [TradeID: TradeFile] = [:]
+
+    private var work = Work.idle
+    private var mark: Mark
+    private var saved: Mark
+    private var areSecretsDue = true
+    private var hasMore = true
+    private var tradesDue: Deque<TradeID> = []
+    private var pausedUntil: HybridTime?
+    private var wasLevel = false
+    private var lastRequest: UInt64 = 0
+    private var effects: Deque<MarketEffect> = []
+    package private(set) var stats = MarketStats()
+
+    /// - Parameter settings: what the journal's disk held.
+    package init(settings: [String: [UInt8]]) {
+        var mark = Mark()
+        mark.read = settings[Self.readSetting].flatMap(Self.number) ?? 0
+        mark.open = Self.trades(settings[Self.openSetting] ?? [])
+        self.mark = mark
+        saved = mark
+        tradesDue = Deque(mark.open)
+    }
+
+    // MARK: Inputs
+
+    package mutating func handle(_ input: MarketInput, at now: HybridTime) {
+        switch input {
+        case .opened: hasMore = true
+        case .loaded(let id, let answer): loaded(id, answer, at: now)
+        case .unsealed(let id, let contents): unsealed(id, contents)
+        case .persisted(let id): persisted(id)
+        case .persistFailed(let id): persistFailed(id, at: now)
+        }
+        step()
+    }
+
+    // MARK: Timeouts
+
+    /// Wall time.
+    package var nextTimeout: HybridTime? { pausedUntil }
+
+    package mutating func handleTimeout(at now: HybridTime) {
+        if let paused = pausedUntil, paused <= now { pausedUntil = nil }
+        step()
+    }
+
+    // MARK: Outputs
+
+    package mutating func nextEffect() -> MarketEffect? { effects.popFirst() }
+
+    package static func owns(_ id: RequestID) -> Bool {
+        id.value & MarketLimits.requestMask == MarketLimits.requestBase
+    }
+
+    /// Nothing that is here is left to read.
+    package var isLevel: Bool {
+        guard case .idle = work else { return false }
+        return !hasMore && !areSecretsDue && tradesDue.isEmpty
+    }
+
+    /// Open ones, ascending.
+    package var openTrades: [TradeFile] { mark.open.compactMap { trades[$0] } }
+
+    package func trade(_ id: TradeID) -> TradeFile? { trades[id] }
+
+    // MARK: Reading
+
+    private mutating func nextRequest() -> RequestID {
+        lastRequest += 1
+        return RequestID(MarketLimits.requestBase | lastRequest)
+    }
+
+    private mutating func step() {
+        guard case .idle = work, pausedUntil == nil else { return }
+        let id = nextRequest()
+        if areSecretsDue {
+            work = .loadingSecrets(id)
+            effects.append(.load(.openedAbout(.zero, countMax: MarketKeyring.secretsMax), id))
+        } else if let trade = tradesDue.first {
+            work = .loadingTrade(id, trade)
+            effects.append(.load(.openedAbout(trade.bytes, countMax: MarketLimits.lettersMax), id))
+        } else if hasMore {
+            work = .loadingPage(id)
+            effects.append(
+                .load(
+                    .opened(
+                        after: mark.read, countMax: MarketLimits.pageCountMax, bytesMax: MarketLimits.pageBytesMax), id)
+            )
+        } else if mark != saved {
+            work = .writing(id, mark)
+            var batch = JournalBatch()
+            batch.settings[Self.readSetting] = Self.bytes(mark.read)
+            batch.settings[Self.openSetting] = mark.open.flatMap(\.bytes.bytes)
+            effects.append(.persist(batch, id))
+        }
+        guard isLevel != wasLevel else { return }
+        wasLevel = isLevel
+        if wasLevel { effects.append(.emit(.level)) }
+    }
+
+    private mutating func loaded(_ id: RequestID, _ answer: JournalAnswer, at now: HybridTime) {
+        switch work {
+        case .loadingSecrets(id):
+            guard case .opened(let rows, _) = answer else { return pause(at: now) }
+            let secrets = rows.filter { $0.kind == SealedKind.marketSecret.rawValue }.map(\.id)
+            areSecretsDue = false
+            guard !secrets.isEmpty else { return work = .idle }
+            let next = nextRequest()
+            work = .unsealing(next)
+            effects.append(.unseal(secrets, next))
+        case .loadingTrade(id, let trade):
+            guard case .opened(let rows, _) = answer else { return pause(at: now) }
+            work = .idle
+            tradesDue.removeFirst()
+            read(trade, rows)
+        case .loadingPage(id):
+            guard case .opened(let rows, let last) = answer else { return pause(at: now) }
+            work = .idle
+            guard !rows.isEmpty else { return hasMore = false }
+            mark.read = last
+            for row in rows {
+                if row.kind == SealedKind.marketSecret.rawValue { areSecretsDue = true }
+                let trade = TradeID(row.subject)
+                guard TradeFile.holds(row), !tradesDue.contains(trade) else { continue }
+                tradesDue.append(trade)
+            }
+        case .idle, .loadingPage, .loadingSecrets, .unsealing, .loadingTrade, .writing: stats.late += 1
+        }
+    }
+
+    private mutating func unsealed(_ id: RequestID, _ contents: [SealedContent]) {
+        guard case .unsealing(id) = work else { return stats.late += 1 }
+        work = .idle
+        let before = keyring.secrets
+        for content in contents { if let secret = MarketSecret(content) { keyring.insert(secret) } }
+        if keyring.secrets != before { effects.append(.emit(.secretsChanged)) }
+    }
+
+    private mutating func read(_ id: TradeID, _ rows: [OpenedRow]) {
+        let file = TradeFile(id, rows)
+        stats.letters += UInt64(file.letters.count)
+        stats.malformed += UInt64(file.malformedCount)
+        let place = mark.open.firstIndex { $0 >= id } ?? mark.open.endIndex
+        let isListed = place < mark.open.endIndex && mark.open[place] == id
+        if file.isOpen {
+            if !isListed {
+                guard mark.open.count < MarketLimits.openTradesMax else { return stats.tradesRefused += 1 }
+                mark.open.insert(id, at: place)
+            }
+            trades[id] = file
+        } else {
+            if isListed { mark.open.remove(at: place) }
+            trades[id] = nil
+        }
+        effects.append(.emit(.tradeChanged(id)))
+    }
+
+    // MARK: The disk
+
+    private mutating func persisted(_ id: RequestID) {
+        guard case .writing(id, let written) = work else { return stats.late += 1 }
+        work = .idle
+        saved = written
+    }
+
+    private mutating func persistFailed(_ id: RequestID, at now: HybridTime) {
+        guard case .writing(id, _) = work else { return stats.late += 1 }
+        stats.diskFailures += 1
+        pause(at: now)
+    }
+
+    private mutating func pause(at now: HybridTime) {
+        work = .idle
+        pausedUntil = HybridTime(milliseconds: now.milliseconds + MarketLimits.pauseMilliseconds)
+    }
+
+    private static func bytes(_ value: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: value >> (56 - 8 * $0)) }
+    }
+
+    private static func number(_ bytes: [UInt8]) -> UInt64? {
+        bytes.count == 8 ? bytes.reduce(0) { $0 << 8 | UInt64($1) } : nil
+    }
+
+    private static func trades(_ bytes: [UInt8]) -> [TradeID] {
+        let found = stride(from: 0, to: bytes.count, by: Bytes32.count).compactMap { start in
+            Bytes32(bytes[start...].prefix(Bytes32.count)).map { TradeID($0) }
+        }
+        return Set(found).sorted()
+    }
+}
