@@ -466,12 +466,13 @@ package struct MailboxCore: Sendable {
         effects.append(.load(.messageRows(needed), id))
     }
 
-    /// What is handed on begins with the 32 bytes of what it is about. Nil: it doesn't, or is a secret that isn't ours.
+    /// What is handed on begins with the 32 bytes of what it is about; only secrets are about nothing. Nil: it doesn't, or is
+    /// a secret that isn't ours.
     private func row(_ stored: StoredEntry, _ author: MemberID, _ content: SealedContent) -> OpenedRow? {
         let isSecret = content.kind.isSecret
-        guard let subject = Bytes32(content.payload.prefix(Bytes32.count)), !isSecret || author == member else {
-            return nil
-        }
+        guard let subject = Bytes32(content.payload.prefix(Bytes32.count)),
+            isSecret ? author == member : subject != .zero
+        else { return nil }
         return OpenedRow(
             id: stored.entry.id, kind: content.kind.rawValue, subject: isSecret ? .zero : subject, author: author,
             device: stored.entry.header.device, sequence: stored.entry.header.sequence, time: stored.displayTime,
