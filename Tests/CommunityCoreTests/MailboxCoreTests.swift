@@ -117,7 +117,7 @@ private struct Desk {
                 switch row {
                 case .message(let message): rows[message.id] = message
                 case .opened(let row): opened[row.id] = row
-                case .document, .removed: rows[row.id] = nil
+                case .document, .listing, .removed: rows[row.id] = nil
                 }
             }
             core.handle(.persisted(id), at: time)

@@ -138,7 +138,8 @@ package enum JournalRow: Hashable, Sendable {
     case message(MessageRow)
     case document(DocumentRow)
     case opened(OpenedRow)
-    /// No longer shown: a message or document by its entry.
+    case listing(ListingRow)
+    /// No longer shown: a message, document or listing by its entry.
     case removed(EntryID)
 }
 
@@ -149,6 +150,7 @@ extension JournalRow {
         case .message(let row): row.id
         case .document(let row): row.id
         case .opened(let row): row.id
+        case .listing(let row): row.id
         case .removed(let id): id
         }
     }
@@ -190,7 +192,7 @@ package struct MessageRow: Hashable, Sendable {
     }
 }
 
-/// Something to be found by its words: a listing, a file's description.
+/// Something to be found by its words: a file's description.
 package struct DocumentRow: Hashable, Sendable {
     package var id: EntryID
     package var kind: EntryKind
@@ -258,8 +260,15 @@ package enum JournalQuery: Hashable, Sendable {
     case openedAbout(Bytes32, countMax: Int)
     /// About what something of a kind was opened, what came last first. Answered by `.subjects`.
     case openedSubjects(kind: UInt16, countMax: Int)
+    /// Rows by their ids, messages first, also those that wait; an id that has none is passed over. Answered by `.rows`.
+    case rows(RowsNeeded)
     /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
     case search(String, countMax: Int)
+    case listings(ListingQuery)
+    /// Whose ids lie in the range, in any state, ascending: those that begin as somebody typed. Answered by `.listings`.
+    case listingsNamed(ClosedRange<EntryID>, countMax: Int)
+    /// Of what is open and not expired at the time (milliseconds since 1970), by name.
+    case listingCategories(unexpiredAt: UInt64, countMax: Int)
     /// Entries whose body's time is over.
     case expired(RetentionClass, before: HybridTime, countMax: Int)
     /// Of feeds that hold something. Of what was first seen since the time the last 65,536 entries count.
@@ -276,6 +285,9 @@ package enum JournalAnswer: Sendable {
     /// With the last one's number, for the next page.
     case opened([OpenedRow], last: UInt64)
     case subjects([Bytes32])
+    case rows([JournalRow])
+    case listings([ListingRow])
+    case categories([ListingCategory])
     case ids([EntryID])
     /// Ordered by device.
     case usage([FeedUsage])

@@ -146,8 +146,8 @@ package struct JournalPort: Sendable {
         case .loaded(.sync(let id), let answer): sync.handle(.loaded(id, answer), at: now)
         case .loaded(.fold(let id), let answer):
             // A disk that can't be read shows less, and says so when it is asked.
-            var existing: [MessageRow] = []
-            if case .messages(let rows) = answer { existing = rows }
+            var existing: [JournalRow] = []
+            if case .rows(let rows) = answer { existing = rows }
             journal.handle(.folded(id, rows: fold.finish(existing: existing)), at: now)
         case .loaded(.mailbox(let id), let answer): tellMailbox(.loaded(id, answer), at: now)
         case .loaded(.market(let id), let answer): tellMarket(.loaded(id, answer), at: now)
@@ -316,7 +316,7 @@ package struct JournalPort: Sendable {
             if needed.isEmpty {
                 journal.handle(.folded(id, rows: fold.finish(existing: [])), at: now)
             } else {
-                results.append(.load(.messageRows(needed), .fold(id)))
+                results.append(.load(.rows(needed), .fold(id)))
             }
             apply(change, at: now, &context, &gossip)
         case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)

@@ -4,7 +4,7 @@ package import TuttiJournal
 /// Makes a journal's rows anew from all of its entries, page by page in the order of their arrival.
 package struct JournalRefold {
     private var fold: ReplicaFold?
-    private var rows: [EntryID: MessageRow] = [:]
+    private var rows: [EntryID: JournalRow] = [:]
 
     package init() {}
 
@@ -13,13 +13,9 @@ package struct JournalRefold {
         // What is sealed is read again when the node starts: the keys aren't here.
         var fold = fold ?? ReplicaFold(community: first.entry.header.community, member: MemberID(.zero))
         let (_, needed) = fold.begin(entries)
-        let made = fold.finish(existing: needed.compactMap { rows[$0] })
+        let made = fold.finish(existing: (needed.messages + needed.listings).compactMap { rows[$0] })
         for row in made {
-            switch row {
-            case .message(let message): rows[message.id] = message
-            case .removed(let id): rows[id] = nil
-            case .document, .opened: break
-            }
+            if case .removed = row { rows[row.id] = nil } else { rows[row.id] = row }
         }
         self.fold = fold
         return made

@@ -45,8 +45,17 @@ struct JournalReads {
                 "opened.subject = (SELECT number FROM names WHERE bytes = ?)", [subject.data, countMax], after: 0,
                 bytesMax: .max)
         case .openedSubjects(let kind, let countMax): return .subjects(try subjects(kind, countMax: countMax))
+        case .rows(let needed):
+            return .rows(
+                try needed.messages.compactMap { id in try message(id).map { .message($0) } }
+                    + needed.listings.compactMap { id in try listing(id).map { .listing($0) } })
         case .search(let text, let countMax):
             return .documents(try search(text, countMax: countMax))
+        case .listings(let query): return .listings(try listings(query))
+        case .listingsNamed(let ids, let countMax):
+            return .listings(try listings(named: ids, countMax: countMax))
+        case .listingCategories(let time, let countMax):
+            return .categories(try listingCategories(unexpiredAt: time, countMax: countMax))
         case .expired(let retention, let before, let countMax):
             return .ids(try expired(retention, before: before, countMax: countMax))
         case .usage(let since): return .usage(try usage(since: since))
@@ -248,7 +257,7 @@ struct JournalReads {
         return usages.values.sorted { $0.device < $1.device }
     }
 
-    private func sequence(_ row: Row, _ column: Int) throws -> EntrySequence {
+    func sequence(_ row: Row, _ column: Int) throws -> EntrySequence {
         let value = try EntrySequence(UInt64(clamping: row.integer(column)))
         guard value <= .max else { throw JournalStorageError.damaged }
         return value
@@ -366,11 +375,11 @@ struct JournalReads {
     }
 
     /// A cursor's row is gone with the cursor; this one stays.
-    private func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+    func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
         try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
     }
 
-    private func rows(_ sql: String, _ arguments: StatementArguments) throws -> RowCursor {
+    func rows(_ sql: String, _ arguments: StatementArguments) throws -> RowCursor {
         try Row.fetchCursor(db.cachedStatement(sql: sql), arguments: arguments)
     }
 }

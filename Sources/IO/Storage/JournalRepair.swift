@@ -24,7 +24,7 @@ package struct JournalCheck: Hashable, Sendable {
 }
 
 extension SQLiteJournal {
-    /// Reads everything: the file's structure, the index of words against its documents, each entry against its id, its
+    /// Reads everything: the file's structure, the indexes of words against their texts, each entry against its id, its
     /// digest and its mark, each feed against its record. Takes seconds for a million entries; signatures are not
     /// verified again.
     package func check() -> JournalCheck {
@@ -39,9 +39,11 @@ extension SQLiteJournal {
                 let reads = JournalReads(db: db)
                 _ = try (reads.feeds(), reads.proofs(), reads.receipts(), reads.settings())
             }
-            // The index checks itself in the form of an insert.
+            // The indexes check themselves in the form of an insert.
             try pool.writeWithoutTransaction { db in
-                try db.execute(sql: "INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
+                for index in ["search", "listing_search"] {
+                    try db.execute(sql: "INSERT INTO \(index) (\(index), rank) VALUES ('integrity-check', 1)")
+                }
             }
         } catch {
             check.note(JournalStorageError(error) == .damaged ? "a damaged page" : JournalStorageError(error).advice)

@@ -3,8 +3,8 @@ import GRDB
 
 /// The tables of `journal.sqlite`. Migrations are named and only appended.
 ///
-/// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents` and `search` are views
-/// that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
+/// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents`, `search` and
+/// those of listings are views that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
 /// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
 /// id, as a number), the rest against `mark`. An entry beside its feed has in place of its sequence its arrival number below zero, so that no
 /// range of the feed finds it. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
@@ -17,7 +17,8 @@ enum JournalSchema {
         migrator.registerMigration("1 journal") { db in try db.execute(sql: journal) }
         migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
         migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
-        migrator.registerMigration("3 opened") { db in try db.execute(sql: opened) }
+        migrator.registerMigration("3 market") { db in try db.execute(sql: market) }
+        migrator.registerMigration("4 opened") { db in try db.execute(sql: opened) }
         return migrator
     }
 
@@ -110,6 +111,45 @@ enum JournalSchema {
         );
         CREATE VIRTUAL TABLE search USING fts5 (
             title, text, content='documents', content_rowid='number', tokenize='unicode61 remove_diacritics 2'
+        );
+        """
+
+    /// Listings: what is filtered and ordered by stands apart from what is read, so that a look at every listing touches
+    /// few pages; each order has an index that alone tells which rows pass. A state of 0 waits for its listing.
+    private static let market = """
+        CREATE TABLE listings (
+            number INTEGER PRIMARY KEY,
+            state INTEGER NOT NULL,
+            expiry INTEGER NOT NULL,
+            category TEXT NOT NULL,
+            condition INTEGER NOT NULL,
+            currency TEXT NOT NULL,
+            price INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            seller INTEGER NOT NULL,
+            id BLOB NOT NULL UNIQUE
+        );
+        CREATE INDEX listings_time ON listings (time, number, state, expiry, category, condition, currency, price);
+        CREATE INDEX listings_price ON listings (currency, price, number, state, expiry, category, condition);
+        CREATE INDEX listings_category ON listings (category, time, number, state, expiry, condition, currency, price);
+        CREATE INDEX listings_seller ON listings (seller, time, number);
+        CREATE TABLE listing_details (
+            number INTEGER PRIMARY KEY,
+            device INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            source BLOB NOT NULL,
+            version INTEGER NOT NULL,
+            units INTEGER NOT NULL,
+            quantity INTEGER NOT NULL,
+            waits INTEGER NOT NULL,
+            reference TEXT NOT NULL,
+            title TEXT NOT NULL,
+            category TEXT NOT NULL,
+            text TEXT NOT NULL
+        );
+        CREATE VIRTUAL TABLE listing_search USING fts5 (
+            title, category, text, content='listing_details', content_rowid='number',
+            tokenize='unicode61 remove_diacritics 2', prefix='2 3'
         );
         """
 }

@@ -88,7 +88,7 @@ struct JournalTransaction {
     }
 
     /// Devices, members and channels stand in rows by a small number.
-    private func number(of name: Bytes32) throws -> Int64 {
+    func number(of name: Bytes32) throws -> Int64 {
         if let row = try row("SELECT number FROM names WHERE bytes = ?", [name.data]) { return try row.integer(0) }
         try run("INSERT INTO names (bytes) VALUES (?)", [name.data])
         return db.lastInsertedRowID
@@ -140,8 +140,10 @@ struct JournalTransaction {
         case .message(let message): try put(message)
         case .document(let document): try put(document)
         case .opened(let opened): try put(opened)
+        case .listing(let listing): try put(listing)
         case .removed(let id):
             try run("DELETE FROM messages WHERE id = ?", [id.bytes.data])
+            try removeListing(id)
             if let old = try unindex(id) { try run("DELETE FROM documents WHERE number = ?", [old]) }
         }
     }
@@ -218,6 +220,9 @@ struct JournalTransaction {
                 DELETE FROM documents;
                 DELETE FROM opened;
                 INSERT INTO search (search) VALUES ('delete-all');
+                DELETE FROM listings;
+                DELETE FROM listing_details;
+                INSERT INTO listing_search (listing_search) VALUES ('delete-all');
                 """)
     }
 
@@ -251,11 +256,11 @@ struct JournalTransaction {
 
     // MARK: Statements
 
-    private func run(_ sql: String, _ arguments: StatementArguments) throws {
+    func run(_ sql: String, _ arguments: StatementArguments) throws {
         try db.cachedStatement(sql: sql).execute(arguments: arguments)
     }
 
-    private func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+    func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
         try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
     }
 }

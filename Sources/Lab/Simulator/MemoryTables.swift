@@ -35,6 +35,7 @@ struct MemoryTables: Sendable {
     /// In the order of their first writing; the first has the number 1.
     private var opened: [OpenedRow] = []
     private var openedByID: [EntryID: Int] = [:]
+    private var listings = MemoryListings()
     /// Places of entries that are on their way to the disk.
     private var claims: [Place: EntryID] = [:]
 
@@ -132,9 +133,11 @@ struct MemoryTables: Sendable {
                 openedByID[row.id] = opened.count
                 opened.append(row)
             }
+        case .listing(let listing): listings.put(listing)
         case .removed(let id):
             messages[id] = nil
             documents[id] = nil
+            listings.remove(id)
         }
     }
 
@@ -185,6 +188,10 @@ struct MemoryTables: Sendable {
         case .entries(let ids):
             return .entries(ids.compactMap { id in byID[id].map { entries[$0] } })
         case .messageRows(let ids): return .messages(ids.compactMap { messages[$0] })
+        case .rows(let needed):
+            return .rows(
+                needed.messages.compactMap { id in messages[id].map { .message($0) } }
+                    + needed.listings.compactMap { id in listings[id].map { .listing($0) } })
         case .messages(let channel, let before, let countMax):
             let shown = messages.values.filter { $0.channel == channel && ($0.time, $0.id) < (before.time, before.id) }
             return .messages(Array(shown.sorted { ($0.time, $0.id) > ($1.time, $1.id) }.prefix(countMax)))
@@ -200,6 +207,10 @@ struct MemoryTables: Sendable {
             return .subjects(found.prefix(max(0, countMax)).map(\.subject))
         case .search(let text, let countMax):
             return .documents(search(text, countMax))
+        case .listings(let query): return .listings(listings.found(query))
+        case .listingsNamed(let ids, let countMax): return .listings(listings.named(ids, countMax))
+        case .listingCategories(let time, let countMax):
+            return .categories(listings.categories(unexpiredAt: time, countMax))
         case .expired(let retention, let before, let countMax):
             return .ids(expired(retention, before, countMax))
         case .usage(let since): return .usage(usage(since: since))
@@ -283,7 +294,7 @@ struct MemoryTables: Sendable {
         return found.sorted { $0.number > $1.number }.prefix(max(0, countMax)).map(\.row)
     }
 
-    private static func words(_ text: String) -> [String] {
+    static func words(_ text: String) -> [String] {
         text.lowercased().split { !$0.isLetter && !$0.isNumber }.map(String.init)
     }
 }
