@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A market of real processes, typed as its people would.
+
+usage: Tests/Interop/trade.py TUTTI          TUTTI: the built command
+
+Camila founds, Rosa and Jun join. Rosa lists, Jun finds it on his own node, whatever became of hers. A second device of Rosa's,
+begun by her recovery code alone, revises what the first one listed.
+"""
+import os, shutil, signal, sys, tempfile, traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from community import code, wait
+from governance import Person
+
+
+class Trader(Person):
+    def found(self, *words):
+        return [listing["title"] for listing in self.json("market", "search", *words)]
+
+
+def market(camila, rosa, jun, page):
+    """Rosa's listings, as everybody sees them."""
+    bass = rosa.json("market", "list", "Fender Precision Bass 1963", "--category", "basses", "--condition", "very good",
+                     "--price", "3200", "--currency", "EUR", "--delivery", "domestic=25", "--delivery", "in person",
+                     "--text", "All original, with its case.")
+    assert (bass["price"], bass["state"], bass["delivery"]) == ("3200.00", "open", ["in person", "domestic=25.00"]), bass
+    rosa.ask("market", "list", "Strings, medium", "--category", "parts", "--condition", "brand new", "--price", "9.50",
+             "--currency", "EUR", "--quantity", "20", "--reference", "S-1")
+    for words, complaint in (
+            (["--price", "3,200"], "write it like 1250.00, with a point"), (["--price", "0"], "a price is above zero"),
+            (["--condition", "shiny"], "there are brand new, mint"), (["--currency", "XXX"], "no currency of ISO 4217"),
+            (["--days", "31"], "1 to 30 days"), (["--delivery", "pigeon"], "no way of delivery")):
+        given = {"--category": "parts", "--condition": "good", "--price": "1", "--currency": "EUR"}
+        given.update(dict(zip(words[::2], words[1::2])))
+        said = rosa.refused("market", "list", "Something", *[word for pair in given.items() for word in pair])
+        assert complaint in said, said
+    wait("the listings at Jun's", lambda: len(jun.found()) == 2)
+    assert jun.found("prec") == ["Fender Precision Bass 1963"] and jun.found("bass", "case") == jun.found("prec")
+    assert jun.found("--category", "parts") == ["Strings, medium"]
+    assert jun.found("--currency", "EUR", "--min", "10", "--max", "5000") == ["Fender Precision Bass 1963"]
+    assert jun.found("--order", "cheapest") == ["Strings, medium", "Fender Precision Bass 1963"]
+    assert jun.found("--seller", "camila") == [] and len(jun.found("--seller", "rosa")) == 2
+    assert jun.refused("market", "end", bass["id"][:8]).endswith("only its seller changes or ends a listing")
+    assert "add --currency" in jun.refused("market", "search", "--max", "5")
+    shown = "\n".join(jun.ask("market", "show", bass["id"][:8]))
+    assert "3200.00 EUR" in shown and "in person, domestic=25.00" in shown and "rosa" in shown, shown
+    print("     listed, found by words, price, category and seller on another node")
+
+    rosa.stop(signal.SIGKILL)
+    assert len(jun.found()) == 2
+    fresh = Trader(rosa.tutti, os.path.dirname(rosa.folder), "fresh").up()
+    fresh.ask("device", "recover", "--peer", camila.address, typed=code(page) + "\n")
+    wait("her listings on her new device", lambda: len(fresh.found("--seller", "rosa")) == 2)
+    fresh.ask("market", "revise", bass["id"][:8], "--price", "2900")
+    wait("the new price", lambda: "2900.00 EUR" in "\n".join(jun.ask("market", "show", bass["id"][:8])))
+    fresh.ask("market", "end", bass["id"][:8], "--sold")
+    wait("the end", lambda: jun.found() == ["Strings, medium"])
+    assert len(jun.found("--all")) == 2
+    assert "ended already" in fresh.refused("market", "end", bass["id"][:8])
+    print("     another device of rosa's, begun by her code alone, goes on with what the first one listed")
+    return fresh
+
+
+def play(tutti, root):
+    camila, rosa, jun = people = [Trader(tutti, root, name) for name in ("camila", "rosa", "jun")]
+    try:
+        camila.ask("community", "create", "Rare gear", "--as", "camila")
+        camila.up()
+        link = camila.ask("community", "invite", "--uses", "10")[-1]
+        pages = {}
+        for person in (rosa, jun):
+            person.up()
+            pages[person.name] = person.ask("community", "join", link, "--as", person.name)
+        people.append(market(camila, rosa, jun, pages["rosa"]))
+    finally:
+        for person in people:
+            person.stop(signal.SIGKILL)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    root = tempfile.mkdtemp(prefix="tutti-trade-")
+    try:
+        play(os.path.abspath(sys.argv[1]), root)
+        print("ok   trade        a market of four processes")
+    except Exception as error:
+        traceback.print_exc()
+        print("FAIL trade        %s: %s" % (type(error).__name__, error))
+        sys.exit(1)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
