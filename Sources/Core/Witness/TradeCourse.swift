@@ -37,12 +37,14 @@ package enum StepKind: UInt8, CaseIterable, Sendable {
 }
 
 extension StepKind {
-    /// Kinds of one party whose content the other must be able to read. A ruling's outcome stands in ``StepAct/detail``, so
-    /// that nobody can hide it.
+    /// Kinds of one party whose content the other needs: where to send, how it was paid, what carries it. Of the others the
+    /// kind says all that counts; a dispute's reasons and its answer are for the arbiter, to whom their authors open them.
     package var isChallengeable: Bool {
         switch self {
-        case .contract, .paid, .received, .shipped, .receipt, .carrierProof, .refund, .dispute, .answer: true
-        case .accepted, .cancel, .settlement, .acknowledgement, .ruling, .challenge, .opening, .handover: false
+        case .contract, .paid, .shipped, .carrierProof, .refund: true
+        case .received, .receipt, .accepted, .cancel, .dispute, .answer, .settlement, .acknowledgement, .ruling,
+            .challenge, .opening, .handover:
+            false
         }
     }
 }
@@ -77,11 +79,27 @@ package enum DeadlineName: UInt8, CaseIterable, Sendable {
     case open = 11
 }
 
+/// How far goods and money have come by what is registered: what the contract's table looks at when no arbiter acts.
+package enum TradeStage: UInt8, CaseIterable, Sendable {
+    /// Nothing is paid.
+    case agreed = 0
+    /// The buyer says so.
+    case claimed = 1
+    /// The seller has the money.
+    case confirmed = 2
+    case shipped = 3
+    /// The buyer has the goods, by a receipt or a carrier's proof.
+    case delivered = 4
+}
+
 /// Where a trade stands, as far as witnesses need to know: whose turn it is, until when, what comes next. The machine of
 /// DESIGN section 6, without any content. A value; the same on witnesses, on both sides and in a dossier on paper.
+/// docs/protocols/trade.md has it as a table.
 ///
-/// Every state that isn't terminal has one deadline and one way on without anybody acting, and these ways have no circle:
+/// Every state that isn't terminal has one deadline and one way on without anybody acting, and no course runs in a circle:
 /// so every trade ends, whoever is gone.
+///
+/// An illegal event is refused with nil; nothing traps.
 package struct TradeCourse: Hashable, Sendable {
     package enum State: Hashable, Sendable {
         case reserved
@@ -105,15 +123,15 @@ package struct TradeCourse: Hashable, Sendable {
         /// The arbiter is to take the case.
         case called(arbiter: Int)
         case judged(arbiter: Int)
-        /// The event just registered is challenged; if its author doesn't open it, it counts as NO-EVENT.
-        indirect case challenged(author: TradeRole, unanswered: State)
+        /// The event just registered can't be read or was refused; its author is to open it to the arbiters.
+        case challenged(author: TradeRole)
 
         case completed
         case cancelled
         case refunded
-        case settled
-        case ruled
-        /// No arbiter acted: the contract's table decides.
+        case settled(TradeOutcome)
+        case ruled(TradeOutcome, arbiter: Int)
+        /// No arbiter acted: the contract's table decides, by the stage.
         case ruledByTable
         /// Nobody acted after money may have moved.
         case abandoned
@@ -127,34 +145,42 @@ package struct TradeCourse: Hashable, Sendable {
         case either
         case both
 
-        package func admit(_ roles: Set<TradeRole>) -> Bool {
+        package func admit(_ roles: Set<TradeRole>) -> Bool { sets.contains(roles) }
+
+        /// Each set of roles that will do.
+        package var sets: [Set<TradeRole>] {
             switch self {
-            case .one(let role): roles == [role]
-            case .either: roles == [.buyer] || roles == [.seller]
-            case .both: roles == [.buyer, .seller]
+            case .one(let role): [[role]]
+            case .either: [[.buyer], [.seller]]
+            case .both: [[.buyer, .seller]]
             }
         }
     }
 
-    /// At least two, all consenting beforehand.
-    package let arbiterCount: Int
-    package private(set) var state = State.reserved
-    /// Of the slot that comes next, from 1.
-    package private(set) var number: UInt32 = 1
-    /// Who may challenge what stands in the slot before, and where that leads if it isn't opened.
-    private var challenge: (challenger: TradeRole, author: TradeRole, unanswered: State)?
-
-    package init(arbiterCount: Int) { self.arbiterCount = arbiterCount }
-
-    package static func == (lhs: Self, rhs: Self) -> Bool {
-        lhs.arbiterCount == rhs.arbiterCount && lhs.state == rhs.state && lhs.number == rhs.number
-            && lhs.challenge?.challenger == rhs.challenge?.challenger
-            && lhs.challenge?.unanswered == rhs.challenge?.unanswered
+    /// What the slot before left open to challenge, or what is challenged.
+    private struct Contest: Hashable {
+        var author: TradeRole
+        var challenger: TradeRole
+        /// Where an opening leads.
+        var opened: State
+        /// Where the silence of its author leads, and the stage that the event had not changed then.
+        var unopened: State
+        var stage: TradeStage
     }
 
-    package func hash(into hasher: inout Hasher) {
-        hasher.combine(state)
-        hasher.combine(number)
+    package static let arbiterCounts = 2...5
+
+    /// All consenting beforehand.
+    package let arbiterCount: Int
+    package private(set) var state = State.reserved
+    package private(set) var stage = TradeStage.agreed
+    /// Of the slot that comes next, from 1.
+    package private(set) var number: UInt32 = 1
+    private var contest: Contest?
+
+    /// - Parameter arbiterCount: at least two, at most five; others count as the nearest.
+    package init(arbiterCount: Int) {
+        self.arbiterCount = min(max(arbiterCount, Self.arbiterCounts.lowerBound), Self.arbiterCounts.upperBound)
     }
 }
 
@@ -163,10 +189,12 @@ package struct TradeCourse: Hashable, Sendable {
 extension TradeCourse {
     package var isTerminal: Bool { deadline == nil }
 
-    /// Whether the unit may be reserved anew.
+    /// Whether the unit may be reserved anew: the trade is over and the goods never left the seller.
     package var freesUnit: Bool {
         switch state {
         case .lapsed, .cancelled, .refunded: true
+        case .settled(let outcome), .ruled(let outcome, _):
+            (outcome == .refund || outcome == .void) && stage.rawValue <= TradeStage.confirmed.rawValue
         default: false
         }
     }
@@ -190,7 +218,7 @@ extension TradeCourse {
         }
     }
 
-    /// Every kind that the next slot may hold, in the order of their numbers.
+    /// Every kind that the next slot may hold, and who signs it.
     package var choices: [(kind: StepKind, signers: Signers)] {
         var choices: [(kind: StepKind, signers: Signers)] =
             switch state {
@@ -206,20 +234,26 @@ extension TradeCourse {
                 [(.receipt, .one(.buyer)), (.carrierProof, .one(.seller)), (.dispute, .one(.buyer))]
             case .undelivered: [(.receipt, .one(.buyer)), (.carrierProof, .one(.seller)), (.dispute, .either)]
             case .delivered: [(.accepted, .one(.buyer)), (.dispute, .one(.buyer))]
-            case .disputed(let opener):
-                [(.answer, .one(opener == .buyer ? .seller : .buyer)), (.settlement, .both)]
+            case .disputed(let opener): [(.answer, .one(opener.counterparty)), (.settlement, .both)]
             case .called(let arbiter): [(.settlement, .both), (.acknowledgement, .one(.arbiter(arbiter)))]
             case .judged(let arbiter): [(.settlement, .both), (.ruling, .one(.arbiter(arbiter)))]
-            case .challenged(let author, _): [(.opening, .one(author))]
+            case .challenged(let author): [(.opening, .one(author))]
             case .completed, .cancelled, .refunded, .settled, .ruled, .ruledByTable, .abandoned, .lapsed: []
             }
-        if let challenge, !isTerminal { choices.append((.challenge, .one(challenge.challenger))) }
+        if let contest, !isChallenged { choices.append((.challenge, .one(contest.challenger))) }
         return choices
     }
 
     package func signers(of kind: StepKind) -> Signers? {
         choices.first { $0.kind == kind }?.signers
     }
+
+    private var isChallenged: Bool { if case .challenged = state { true } else { false } }
+}
+
+extension TradeRole {
+    /// The other party. Arbiters have none and are theirs to name.
+    fileprivate var counterparty: TradeRole { self == .buyer ? .seller : .buyer }
 }
 
 // MARK: What comes
@@ -228,20 +262,24 @@ extension TradeCourse {
     /// The next slot holds this.
     /// - Parameter roles: who signed it.
     /// - Returns: nil when the rules don't admit it here.
-    package func after(_ kind: StepKind, by roles: Set<TradeRole>) -> TradeCourse? {
-        guard let signers = signers(of: kind), signers.admit(roles) else { return nil }
+    package func after(_ act: StepAct, by roles: Set<TradeRole>) -> TradeCourse? {
+        guard act.isWellFormed, let signers = signers(of: act.kind), signers.admit(roles) else { return nil }
         var next = self
-        next.number += 1
-        next.challenge = nil
-        if kind == .challenge, let challenge {
-            next.state = .challenged(author: challenge.author, unanswered: challenge.unanswered)
+        next.number &+= 1
+        if act.kind == .challenge, let contest {
+            next.state = .challenged(author: contest.author)
             return next
         }
-        guard let state = state(after: kind, by: roles) else { return nil }
+        let author = roles.contains(.buyer) ? TradeRole.buyer : .seller
+        next.contest = nil
+        guard let state = state(after: act, by: author) else { return nil }
         next.state = state
-        if kind.isChallengeable, let author = roles.first {
-            let unanswered = silence
-            next.challenge = (author == .buyer ? .seller : .buyer, author, unanswered)
+        next.stage = stage(after: act.kind)
+        if act.kind.isChallengeable {
+            next.contest = Contest(
+                author: author, challenger: author.counterparty,
+                opened: act.kind == .contract ? state : .called(arbiter: 0), unopened: unopened(act.kind),
+                stage: stage)
         }
         return next
     }
@@ -250,14 +288,19 @@ extension TradeCourse {
     package func afterSilence() -> TradeCourse? {
         guard !isTerminal else { return nil }
         var next = self
-        next.number += 1
-        next.challenge = nil
-        next.state = silence
+        next.number &+= 1
+        next.contest = nil
+        if isChallenged, let contest {
+            next.state = contest.unopened
+            next.stage = contest.stage
+        } else {
+            next.state = silence
+        }
         return next
     }
 
-    private func state(after kind: StepKind, by roles: Set<TradeRole>) -> State? {
-        switch kind {
+    private func state(after act: StepAct, by author: TradeRole) -> State? {
+        switch act.kind {
         case .contract: .bound
         case .paid: .paidClaimed
         case .received: .paid
@@ -266,15 +309,39 @@ extension TradeCourse {
         case .accepted: state == .refundClaimed ? .refunded : .completed
         case .cancel: .cancelled
         case .refund: .refundClaimed
-        case .dispute: roles.first.map { .disputed(by: $0) }
+        case .dispute: .disputed(by: author)
         case .answer: .called(arbiter: 0)
-        case .settlement: .settled
+        case .settlement: act.outcome.map { .settled($0) }
         case .acknowledgement: if case .called(let arbiter) = state { .judged(arbiter: arbiter) } else { nil }
-        case .ruling: .ruled
-        // What was opened is for the arbiters to judge.
-        case .opening: .called(arbiter: 0)
+        case .ruling:
+            if case .judged(let arbiter) = state { act.outcome.map { .ruled($0, arbiter: arbiter) } } else { nil }
+        case .opening: contest?.opened
         case .handover: .completed
         case .challenge: nil
+        }
+    }
+
+    private func stage(after kind: StepKind) -> TradeStage {
+        switch kind {
+        case .paid: .claimed
+        case .received: .confirmed
+        case .shipped: .shipped
+        case .receipt, .carrierProof, .handover: .delivered
+        case .contract, .accepted, .cancel, .refund, .dispute, .answer, .settlement, .acknowledgement, .ruling,
+            .challenge, .opening:
+            stage
+        }
+    }
+
+    /// Where a challenged event leads that its author doesn't open: it counts as NO-EVENT. But who registered a proof of
+    /// delivery or a refund and can't show it has had its turn: the case goes to the arbiters, so that nobody gains a second
+    /// one, or the other side's last word, by squatting a slot.
+    private func unopened(_ kind: StepKind) -> State {
+        switch kind {
+        case .carrierProof, .refund: .called(arbiter: 0)
+        case .contract, .paid, .received, .shipped, .receipt, .accepted, .cancel, .dispute, .answer, .settlement,
+            .acknowledgement, .ruling, .challenge, .opening, .handover:
+            silence
         }
     }
 
@@ -293,8 +360,46 @@ extension TradeCourse {
         case .disputed: .called(arbiter: 0)
         case .called(let arbiter), .judged(let arbiter):
             arbiter + 1 < arbiterCount ? .called(arbiter: arbiter + 1) : .ruledByTable
-        case .challenged(_, let unanswered): unanswered
+        // Its contest says where.
+        case .challenged: state
         case .completed, .cancelled, .refunded, .settled, .ruled, .ruledByTable, .abandoned, .lapsed: state
         }
+    }
+}
+
+// MARK: How long it may take
+
+extension TradeCourse {
+    /// A trade without a quorum pauses at most so long before its first arbiter may rule alone (DESIGN section 6).
+    package static let pauseSeconds = 72 * 3_600
+    /// A contract ends at most so long after payment, a pause with it: within the 90 days that payment services wait.
+    package static let secondsFromPaymentMax = 90 * 86_400
+
+    /// The longest that a trade can take from the payment that counts, over all that anybody may do or leave undone, each at
+    /// the last moment; with one pause.
+    /// - Parameter deadlines: in the order of `DeadlineName`.
+    package static func secondsFromPayment(arbiterCount: Int, deadlines: [Int]) -> Int {
+        func seconds(_ name: DeadlineName) -> Int {
+            let index = Int(name.rawValue)
+            return deadlines.indices.contains(index) ? min(max(deadlines[index], 0), secondsFromPaymentMax) : 0
+        }
+        let count = TradeCourse(arbiterCount: arbiterCount).arbiterCount
+        let arbitration = count * (seconds(.acknowledge) + seconds(.rule))
+        // Disputed at the last moment, answered at the last.
+        let disputed = seconds(.answer) + arbitration
+        let opened = seconds(.open) + arbitration
+        // Whether it is disputed or challenged.
+        let contested = max(disputed, opened)
+        let refundClaimed = seconds(.dispute) + contested
+        let unrefunded = seconds(.dispute) + max(refundClaimed, disputed)
+        let unshipped = seconds(.refund) + max(unrefunded, refundClaimed, disputed)
+        let delivered = seconds(.inspect) + contested
+        let undelivered = seconds(.dispute) + max(delivered, disputed)
+        let unopened = seconds(.open) + max(unshipped, arbitration)
+        let shipped = seconds(.deliver) + max(undelivered, delivered, disputed, unopened)
+        let paid = seconds(.ship) + max(shipped, unshipped, refundClaimed)
+        let unconfirmed = seconds(.dispute) + max(paid, disputed)
+        let challenged = seconds(.open) + max(arbitration, seconds(.dispute))
+        return seconds(.confirm) + max(unconfirmed, paid, disputed, challenged) + pauseSeconds
     }
 }
