@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Testing
 import TuttiBase
 import TuttiIdentity
 import TuttiJournal
@@ -59,19 +60,20 @@ struct Seller {
         return StoredEntry(entry, firstSeen: HybridTime(milliseconds: time + 1_000))
     }
 
-    mutating func list(_ terms: ListingTerms = Sample.terms(), quantity: Int = 1) -> ListingArrival? {
-        guard let body = Sample.body(terms, quantity: quantity) else { return nil }
-        return ListingArrival(write(.listing, body.bytes), author: member)
+    mutating func list(_ terms: ListingTerms = Sample.terms(), quantity: Int = 1) throws -> ListingArrival {
+        let entry = write(.listing, try #require(Sample.body(terms, quantity: quantity)).bytes)
+        return try #require(ListingArrival(entry, author: member))
     }
 
-    mutating func revise(_ listing: EntryID, _ terms: ListingTerms, at time: UInt64) -> ListingArrival? {
-        guard let body = ListingRevisionBody(listing: listing, terms: terms) else { return nil }
-        return ListingArrival(write(.listingRevision, body.bytes, at: time), author: member)
+    mutating func revise(_ listing: EntryID, _ terms: ListingTerms, at time: UInt64) throws -> ListingArrival {
+        let body = try #require(ListingRevisionBody(listing: listing, terms: terms))
+        let entry = write(.listingRevision, body.bytes, at: time)
+        return try #require(ListingArrival(entry, author: member))
     }
 
-    mutating func end(_ listing: EntryID, _ outcome: ListingState) -> ListingArrival? {
-        guard let body = ListingEndBody(listing: listing, outcome: outcome) else { return nil }
-        return ListingArrival(write(.listingEnd, body.bytes), author: member)
+    mutating func end(_ listing: EntryID, _ outcome: ListingState) throws -> ListingArrival {
+        let entry = write(.listingEnd, try #require(ListingEndBody(listing: listing, outcome: outcome)).bytes)
+        return try #require(ListingArrival(entry, author: member))
     }
 }
 

@@ -112,7 +112,7 @@ struct MarketCoreTests {
     func orders(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         var stall = Stall()
-        var left: [(OpenedRow, SealedContent?)] = (0..<150).map { number in
+        var left: [(OpenedRow, SealedContent?)] = (UInt64(0)..<150).map { number in
             switch number {
             case 20, 90: Self.secret(number)
             default: (Self.letter(number, Self.trade(number % 7)), nil)

@@ -40,6 +40,8 @@ enum CommunityText {
         case .listing(let listing): wholeListing(listing)
         case .listings(let listings): self.listings(listings)
         case .categories(let categories): categories.map { "\($0.count)  \(printable($0.name))" }
+        case .trade(let trade): self.trade(trade)
+        case .trades(let trades): self.trades(trades)
         case .entry(let entry): [self.entry(entry)]
         case .verified(let summary):
             ["\(summary.entries) entries in \(summary.feeds) feeds: \(summary.problems.isEmpty ? "all good" : "")"]

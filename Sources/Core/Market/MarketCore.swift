@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import DequeModule
 package import TuttiBase
-package import TuttiCommunityCore
+import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
@@ -13,7 +13,7 @@ package import TuttiWitness
 /// device of the member learns by the recovery code, goes the same way as what comes now. It notes how far it has read, and
 /// which trades are open, when it has read them; after a crash it reads a little again, which changes nothing.
 ///
-///     idle -> loadingPage -> (loadingTrade, unsealing)* -> writing -> idle
+///     idle -> loadingPage -> (loadingTrade -> loadingListing, loadingSecrets -> unsealing)* -> writing -> idle
 ///
 /// Legal late events: answers to what is no longer asked are dropped.
 package struct MarketCore: Sendable {
@@ -23,6 +23,7 @@ package struct MarketCore: Sendable {
         case loadingSecrets(RequestID)
         case unsealing(RequestID)
         case loadingTrade(RequestID, TradeID)
+        case loadingListing(RequestID, TradeFile)
         case writing(RequestID, Mark)
     }
 
@@ -153,9 +154,15 @@ package struct MarketCore: Sendable {
             effects.append(.unseal(secrets, next))
         case .loadingTrade(id, let trade):
             guard case .opened(let rows, _) = answer else { return pause(at: now) }
-            work = .idle
-            tradesDue.removeFirst()
-            read(trade, rows)
+            let file = TradeFile(trade, rows)
+            guard let listing = file.listing else { return read(file, at: now) }
+            let next = nextRequest()
+            work = .loadingListing(next, file)
+            effects.append(.load(.listingsNamed(listing...listing, countMax: 1), next))
+        case .loadingListing(id, var file):
+            guard case .listings(let rows) = answer else { return pause(at: now) }
+            if let row = rows.first { file.fold(seller: row.seller, countersMax: MarketLimits.countersMax) }
+            read(file, at: now)
         case .loadingPage(id):
             guard case .opened(let rows, let last) = answer else { return pause(at: now) }
             work = .idle
@@ -167,7 +174,7 @@ package struct MarketCore: Sendable {
                 guard TradeFile.holds(row), !tradesDue.contains(trade) else { continue }
                 tradesDue.append(trade)
             }
-        case .idle, .loadingPage, .loadingSecrets, .unsealing, .loadingTrade, .writing: stats.late += 1
+        case .idle, .loadingPage, .loadingSecrets, .unsealing, .loadingTrade, .loadingListing, .writing: stats.late += 1
         }
     }
 
@@ -179,13 +186,15 @@ package struct MarketCore: Sendable {
         if keyring.secrets != before { effects.append(.emit(.secretsChanged)) }
     }
 
-    private mutating func read(_ id: TradeID, _ rows: [OpenedRow]) {
-        let file = TradeFile(id, rows)
+    private mutating func read(_ file: TradeFile, at now: HybridTime) {
+        work = .idle
+        tradesDue.removeFirst()
+        let id = file.id
         stats.letters += UInt64(file.letters.count)
         stats.malformed += UInt64(file.malformedCount)
         let place = mark.open.firstIndex { $0 >= id } ?? mark.open.endIndex
         let isListed = place < mark.open.endIndex && mark.open[place] == id
-        if file.isOpen {
+        if file.isOpen(at: now.milliseconds) {
             if !isListed {
                 guard mark.open.count < MarketLimits.openTradesMax else { return stats.tradesRefused += 1 }
                 mark.open.insert(id, at: place)

@@ -55,6 +55,11 @@ package enum MarketLimits {
     /// Letters that are read in one turn.
     package static let pageCountMax = 64
     package static let pageBytesMax = 1 << 20
+    /// Counter-offers of one negotiation, and how long a proposal stands.
+    package static let countersMax = 6
+    package static let proposalMilliseconds: UInt64 = 48 * 3_600_000
+    /// How long a negotiation that lapsed stays among the open ones.
+    package static let lapsedKeptMilliseconds: UInt64 = 7 * 86_400_000
     package static let pauseMilliseconds: UInt64 = 5_000
     /// Sets the market's requests apart from the journal's and the mailbox's.
     static let requestBase: UInt64 = 0x5B << 56

@@ -19,10 +19,12 @@ package import struct NIOCore.ByteBuffer
 /// | 5 | kind (``TradeEventKind``) |
 /// | 6 | an outcome's number, 0 for all but rulings and settlements |
 /// | 7 | salt: nobody who sees the hash can guess what it is of |
-/// | 8 | body, by its kind (``TradeEventBody``) |
-/// | 9, 1 to 2 | signature: 1 role (1 buyer, 2 seller, 3 first arbiter, …), 2 Ed25519; ascending |
+/// | 8 | its authors: one byte for each role (1 buyer, 2 seller, 3 first arbiter, …), ascending; one or two |
+/// | 9 | body, by its kind (``TradeEventBody``) |
+/// | 10, 1 to 2 | signature: 1 role, one of the authors', 2 Ed25519; ascending |
 ///
-/// The hash is of fields 1 to 8, so the second signature changes nothing. What is signed is the hash under a domain.
+/// The hash is of fields 1 to 9: a second signature changes nothing, and nobody becomes an author by adding one. What is
+/// signed is the hash under a domain.
 package struct TradeEvent: Hashable, Sendable {
     package struct Signature: Hashable, Sendable {
         package var role: TradeRole
@@ -35,7 +37,7 @@ package struct TradeEvent: Hashable, Sendable {
     }
 
     package static let version = 1
-    package static let signaturesMax = 2
+    package static let authorsMax = 2
 
     package let trade: TradeID
     package let number: UInt32
@@ -43,6 +45,7 @@ package struct TradeEvent: Hashable, Sendable {
     package let kind: TradeEventKind
     package let detail: UInt16
     package let salt: Bytes32
+    package let authors: Set<TradeRole>
     package let body: TradeEventBody
     package private(set) var signatures: [Signature]
     package let hash: Bytes32
@@ -50,7 +53,7 @@ package struct TradeEvent: Hashable, Sendable {
     /// Not signed yet. Nil for what no event can say.
     package init?(
         trade: TradeID, number: UInt32, previous: Bytes32, kind: TradeEventKind, detail: UInt16 = 0, salt: Bytes32,
-        body: TradeEventBody
+        authors: Set<TradeRole>, body: TradeEventBody
     ) {
         self.trade = trade
         self.number = number
@@ -58,11 +61,12 @@ package struct TradeEvent: Hashable, Sendable {
         self.kind = kind
         self.detail = detail
         self.salt = salt
+        self.authors = authors
         self.body = body
         signatures = []
-        let unsigned = Self.unsigned(trade, number, previous, kind, detail, salt, body)
+        let unsigned = Self.unsigned(trade, number, previous, kind, detail, salt, authors, body)
         hash = Self.hash(unsigned)
-        guard number <= TradeLimits.stepsMax, body.fits(kind), unsigned.readableBytes <= TradeLimits.bodyBytesMax,
+        guard body.fits(kind),
             // Reads what was written: what can't be read can't be signed.
             (try? TradeEvent(bytes: bytes, signed: false)) != nil
         else { return nil }
@@ -72,7 +76,8 @@ package struct TradeEvent: Hashable, Sendable {
         if case .step(let kind) = kind { StepAct(kind, detail: detail) } else { nil }
     }
 
-    package var authors: Set<TradeRole> { Set(signatures.map(\.role)) }
+    /// Whether all its authors have signed; whether their signatures are good is for others to see.
+    package var isComplete: Bool { signatures.count == authors.count }
 }
 
 // MARK: Signatures
@@ -90,31 +95,28 @@ extension TradeEvent {
             domain: Self.signatureDomain, payloadType: [], payload: ByteBuffer(bytes: hash.bytes))
     }
 
-    /// The same, signed in this role too; in a role that signed before, anew.
+    /// The same, signed by this author.
     package func signed(as role: TradeRole, with key: KeyPair) -> TradeEvent {
         adding(Signature(role: role, bytes: key.sign(signedBytes)))
     }
 
-    /// The same with another's signature under the same hash. More than two are not kept.
+    /// The same with another's signature under the same hash, or unchanged when that isn't an author's.
     package func adding(_ signature: Signature) -> TradeEvent {
+        guard authors.contains(signature.role) else { return self }
         var copy = self
         copy.signatures.removeAll { $0.role == signature.role }
-        guard copy.signatures.count < Self.signaturesMax else { return self }
         copy.signatures.append(signature)
         copy.signatures.sort { $0.role.number < $1.role.number }
         return copy
     }
 
-    /// Whether each signature is by the key that the contract names for its role. 50 to 100 µs each.
-    package func isSigned(under contract: Contract) -> Bool {
-        !signatures.isEmpty
+    /// Whether all its authors have signed, each with this key. 50 to 100 µs for each.
+    package func isSigned(by keys: [TradeRole: TradeKey]) -> Bool {
+        isComplete
             && signatures.allSatisfy { signature in
-                contract.party(signature.role).map { isSigned(signature, by: $0.key) } ?? false
+                guard let key = keys[signature.role] else { return false }
+                return Ed25519Verifier.preferred.isValid(signature.bytes, for: signedBytes, key: key.bytes.bytes)
             }
-    }
-
-    package func isSigned(_ signature: Signature, by key: TradeKey) -> Bool {
-        Ed25519Verifier.preferred.isValid(signature.bytes, for: signedBytes, key: key.bytes.bytes)
     }
 }
 
@@ -161,15 +163,19 @@ extension TradeEvent {
         self.kind = kind
         detail = UInt16(try reader.number(6, in: 0...Int(UInt16.max), "outcome"))
         salt = try reader.bytes32(7, "salt")
-        var message = try reader.message(8, "body of an event")
+        let roles = try reader.bytes(8, countMax: Self.authorsMax, "authors of an event")
+        authors = Set(roles.compactMap { TradeRole(number: Int($0)) })
+        // Ascending and none twice: written again they are the same.
+        guard !roles.isEmpty, authors.count == roles.count else { throw .malformed("authors of an event") }
+        var message = try reader.message(9, "body of an event")
         body = try TradeEventBody(kind: kind, from: &message)
         var signatures: [Signature] = []
-        while var message = try reader.messageIfThere(9, "signature of an event") {
-            guard signatures.count < Self.signaturesMax else {
-                throw .tooLarge("signatures of an event", limit: Self.signaturesMax)
+        while var message = try reader.messageIfThere(10, "signature of an event") {
+            guard signatures.count < Self.authorsMax else {
+                throw .tooLarge("signatures of an event", limit: Self.authorsMax)
             }
             let number = try message.number(1, in: TradeRole.numbers, "role")
-            guard let role = TradeRole(number: number) else { throw .malformed("role") }
+            guard let role = TradeRole(number: number), authors.contains(role) else { throw .malformed("role") }
             if let last = signatures.last, last.role.number >= number { throw .malformed("roles") }
             signatures.append(Signature(role: role, bytes: try message.signature(2, "signature of an event")))
             try message.end("signature of an event")
@@ -177,7 +183,7 @@ extension TradeEvent {
         try reader.end("event of a trade")
         guard signatures.isEmpty != signed else { throw .truncated("signatures of an event") }
         self.signatures = signatures
-        let unsigned = Self.unsigned(trade, self.number, previous, kind, detail, salt, body)
+        let unsigned = Self.unsigned(trade, self.number, previous, kind, detail, salt, authors, body)
         guard unsigned.readableBytes <= TradeLimits.bodyBytesMax else {
             throw .tooLarge("event of a trade", limit: TradeLimits.bodyBytesMax)
         }
@@ -186,9 +192,9 @@ extension TradeEvent {
     }
 
     package var bytes: [UInt8] {
-        var buffer = Self.unsigned(trade, number, previous, kind, detail, salt, body)
+        var buffer = Self.unsigned(trade, number, previous, kind, detail, salt, authors, body)
         for signature in signatures {
-            buffer.write(9) {
+            buffer.write(10) {
                 $0.write(1, signature.role.number)
                 $0.writeProtobuf(2, bytes: signature.bytes)
             }
@@ -198,7 +204,7 @@ extension TradeEvent {
 
     private static func unsigned(
         _ trade: TradeID, _ number: UInt32, _ previous: Bytes32, _ kind: TradeEventKind, _ detail: UInt16,
-        _ salt: Bytes32, _ body: TradeEventBody
+        _ salt: Bytes32, _ authors: Set<TradeRole>, _ body: TradeEventBody
     ) -> ByteBuffer {
         var buffer = ByteBuffer()
         buffer.write(1, version)
@@ -208,7 +214,8 @@ extension TradeEvent {
         buffer.write(5, kind.number)
         buffer.write(6, Int(detail))
         buffer.write(7, salt)
-        buffer.write(8) { body.encode(into: &$0) }
+        buffer.writeProtobuf(8, bytes: authors.map { UInt8(clamping: $0.number) }.sorted())
+        buffer.write(9) { body.encode(into: &$0) }
         return buffer
     }
 }

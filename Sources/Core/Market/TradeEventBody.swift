@@ -136,15 +136,15 @@ package struct TradeEvidence: Hashable, Sendable {
 
 /// The trade leaves its witnesses: from here on signatures alone count, and the first arbiter judges time.
 package struct TradeModeChange: Hashable, Sendable {
-    /// The last slot whose certificate counts, 0 for the reservation.
+    /// The last slot whose certificate counts, 0 for the reservation; later ones are void.
     package var lastNumber: UInt32
-    /// What it holds, as it was certified; later certificates are void.
-    package var lastValue: SlotValue
+    /// The digest of everything decided up to there (`TradeHistory`).
+    package var history: Bytes32
     package var text: String
 
-    package init(lastNumber: UInt32, lastValue: SlotValue, text: String = "") {
+    package init(lastNumber: UInt32, history: Bytes32, text: String = "") {
         self.lastNumber = lastNumber
-        self.lastValue = lastValue
+        self.history = history
         self.text = text
     }
 }
@@ -296,13 +296,13 @@ extension TradeWords {
 extension TradeModeChange {
     fileprivate init(from reader: inout BodyReader) throws(DecodeError) {
         lastNumber = UInt32(try reader.number(1, in: 0...Int(TradeLimits.stepsMax), "slot"))
-        lastValue = try reader.bytes32IfThere(2, "value of a slot").map { .event($0) } ?? .noEvent
+        history = try reader.bytes32(2, "history of a trade")
         text = try reader.text(3, bytesMax: TradeLimits.textBytesMax, lines: true, "words")
     }
 
     fileprivate func encode(into buffer: inout ByteBuffer) {
         buffer.write(1, Int(lastNumber))
-        if case .event(let digest) = lastValue { buffer.write(2, digest) }
+        buffer.write(2, history)
         buffer.writeProtobuf(3, string: text)
     }
 }

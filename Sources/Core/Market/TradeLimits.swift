@@ -24,12 +24,15 @@ package enum TradeLimits {
 
     // What one dossier keeps.
 
-    /// Signed events; further ones are refused.
-    package static let eventsMax = 128
-    /// Of one author for one slot: who signs more has shown enough.
-    package static let eventsPerAuthorMax = 4
+    /// Events of the same signers; further ones are refused.
+    package static let eventsPerAuthorMax = 48
+    /// Of those, for one slot: who signs more has shown enough.
+    package static let eventsPerSlotMax = 4
+    /// Of a file: of buyer, seller, both together and each arbiter.
+    package static let eventsMax = 384
     /// Refusals shown; the oldest go first.
     package static let refusalsMax = 32
     package static let attestationsMax = 32
+    package static let attestationBytesMax = 8_192
     package static let fileBytesMax = 1 << 20
 }

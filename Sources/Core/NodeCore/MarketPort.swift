@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
-package import TuttiCommunityCore
-package import TuttiJournal
+import TuttiCommunityCore
+import TuttiJournal
 package import TuttiMarket
 
 /// The market of a replica's member: MarketCore on the journal's time.

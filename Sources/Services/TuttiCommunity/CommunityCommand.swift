@@ -19,6 +19,7 @@ public enum CommunityCommand: Sendable, Codable {
     case read(channel: String, count: Int, follow: Bool)
     case chat(ChatCommand)
     case market(MarketCommand)
+    case trade(TradeCommand)
     case log(count: Int)
     case verify
     /// What was taken and what was refused since the node started.
@@ -52,6 +53,8 @@ public enum CommunityReply: Sendable, Codable {
     case listing(ListingSummary)
     case listings([ListingSummary])
     case categories([CategorySummary])
+    case trade(TradeSummary)
+    case trades([TradeSummary])
     case entry(EntrySummary)
     case verified(VerifySummary)
     case counts([CountSummary])

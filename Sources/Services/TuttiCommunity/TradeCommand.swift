@@ -8,14 +8,9 @@ public enum TradeCommand: Sendable, Codable {
     case counter(trade: String, TradeProposal)
     /// Agrees to the other's terms. The seller's word reserves the unit.
     case accept(trade: String)
-    case act(trade: String, TradeAct)
     case status(trade: String)
     /// - Parameter all: also those that are over.
     case list(all: Bool)
-    /// Writes the dossier to a file, from which anybody can check it.
-    case export(trade: String, path: String)
-    /// Checks a dossier's file with nothing but the file and the community's charter.
-    case verify(path: String)
 }
 
 /// Terms, as they are typed; what is nil is as it was said before.
@@ -31,32 +26,6 @@ public struct TradeProposal: Hashable, Sendable, Codable {
     public var note: String?
 
     public init() {}
-}
-
-/// A step of a trade.
-public enum TradeAct: Hashable, Sendable, Codable {
-    /// The buyer signs the contract. - Parameter destination: where the goods go.
-    case sign(destination: String)
-    case paid(way: String, reference: String)
-    case received(text: String)
-    case ship(carrier: String, tracking: String)
-    /// The goods are here.
-    case receipt(text: String)
-    /// A carrier says that they are.
-    case proof(carrier: String, tracking: String)
-    case complete(text: String)
-    case cancel(text: String)
-    case refund(way: String, reference: String)
-    case dispute(reason: String, text: String)
-    case answer(text: String)
-    /// - Parameter outcome: release, refund, return, void, or the seller's share such as "60%".
-    case settle(outcome: String, text: String)
-    case acknowledge
-    case rule(outcome: String, text: String)
-    /// The other's last event can't be read, or is against the contract.
-    case challenge(text: String)
-    /// Shows a challenged event of one's own to the arbiters.
-    case open
 }
 
 public struct TradeSummary: Hashable, Sendable, Codable {
@@ -78,9 +47,4 @@ public struct TradeSummary: Hashable, Sendable, Codable {
     public var isOver: Bool
     /// What was said and registered so far, a line each. Only when one trade is asked for.
     public var history: [String]
-}
-
-public struct TradeVerdict: Hashable, Sendable, Codable {
-    public var isGood: Bool
-    public var lines: [String]
 }
