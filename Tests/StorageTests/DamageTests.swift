@@ -160,7 +160,7 @@ struct DamageTests {
         try put(Data(count: 4096) + bytes("journal.sqlite").dropFirst(4096), "journal.sqlite")
         #expect(throws: JournalStorageError.damaged) { try SQLiteJournal(path: folder.journal) }
         let report = try JournalRepair.run(path: folder.journal) { page in page.map { message($0) } }
-        #expect(report.entries == 90 && report.lost == ["proofs", "receipts", "settings"])
+        #expect(report.entries == 90 && report.lost == ["proofs", "receipts", "settings", "slots"])
         #expect(report.endsLost == nil)
         let repaired = try SQLiteJournal(path: folder.journal)
         #expect(read(repaired) == sample.entries)

@@ -5,6 +5,8 @@ extension JournalBatch {
     package var bytesCount: Int {
         var bytes =
             256 + 64 * ends.count + 600 * proofs.count + 64 * (feeds.count + receipts.count + bodiesDropped.count)
+        for key in slotsDropped { bytes += 64 + key.bytes.count }
+        for slot in slots { bytes += slot.bytesCount }
         for entry in entries { bytes += entry.entry.encodedBytesCount }
         for row in rows {
             switch row {

@@ -226,12 +226,14 @@ package struct JournalBatch: Sendable {
     package var bodiesDropped: [EntryID] = []
     /// Small facts of this node, by name: its community, its device, its clock's high water.
     package var settings: [String: [UInt8]] = [:]
+    package var slotsDropped: [SlotKey] = []
+    package var slots: [SlotRecord] = []
 
     package init() {}
 
     package var isEmpty: Bool {
         ends.isEmpty && entries.isEmpty && feeds.isEmpty && proofs.isEmpty && receipts.isEmpty && rows.isEmpty
-            && bodiesDropped.isEmpty && settings.isEmpty
+            && bodiesDropped.isEmpty && settings.isEmpty && slotsDropped.isEmpty && slots.isEmpty
     }
 }
 
@@ -273,6 +275,11 @@ package enum JournalQuery: Hashable, Sendable {
     case expired(RetentionClass, before: HybridTime, countMax: Int)
     /// Of feeds that hold something. Of what was first seen since the time the last 65,536 entries count.
     case usage(since: HybridTime)
+    /// By their keys, in that order; a key that holds nothing is passed over.
+    case slots([SlotKey])
+    /// Of one shelf those whose keys begin so, in the order of keys, after the given one (nil: from the first); at least one,
+    /// then as many as fit.
+    case slotPage(SlotShelf, prefix: [UInt8] = [], after: [UInt8]? = nil, countMax: Int, bytesMax: Int)
 }
 
 package enum JournalAnswer: Sendable {
@@ -291,6 +298,7 @@ package enum JournalAnswer: Sendable {
     case ids([EntryID])
     /// Ordered by device.
     case usage([FeedUsage])
+    case slots([SlotRecord])
     case failed(JournalStorageError)
 }
 

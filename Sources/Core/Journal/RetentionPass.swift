@@ -53,7 +53,7 @@ struct RetentionPass: Sendable {
             state = .dropping(retention, isMoreThere: ids.count >= holdings.limits.expiredBatchMax)
             return ids
         case .ids, .opening, .arrivals, .entries, .messages, .documents, .rows, .listings, .categories, .opened, .subjects,
-            .usage:
+            .usage, .slots:
             ask(Self.after(retention), &holdings, at: now)
         case .failed:
             state = .waiting(until: now + holdings.configuration.retentionInterval)

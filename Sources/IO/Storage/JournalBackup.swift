@@ -5,10 +5,14 @@ package import TuttiJournal
 
 extension SQLiteJournal {
     /// Copies the journal, as it is at this moment, into one new file, while reads and writes go on. The file is there
-    /// only when it is whole. It holds no keys: they are never in the journal.
+    /// only when it is whole. It holds no keys: they are never in the journal. Nor what a witness signed, which counts in
+    /// this folder alone.
     package func backup(to destination: String) throws(JournalStorageError) {
         try named {
-            try JournalCopy.run(to: destination) { target in try pool.backup(to: target) }
+            try JournalCopy.run(to: destination) { target in
+                try pool.backup(to: target)
+                try target.write { db in try JournalTransaction(db: db).leaveOutWitness() }
+            }
         }
     }
 }
@@ -38,6 +42,7 @@ package enum JournalRestore {
                     guard try String.fetchAll(db, sql: "PRAGMA integrity_check(1)") == ["ok"],
                         try JournalSchema.migrator.hasCompletedMigrations(db) || db.tableExists("entries")
                     else { throw JournalStorageError.damaged }
+                    if try db.tableExists("slots") { try JournalTransaction(db: db).leaveOutWitness() }
                     for name in names { try db.execute(sql: "DELETE FROM settings WHERE name = ?", arguments: [name]) }
                 }
             }

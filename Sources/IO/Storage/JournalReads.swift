@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Foundation
 import GRDB
 import TuttiBase
 import TuttiIdentity
@@ -59,6 +60,10 @@ struct JournalReads {
         case .expired(let retention, let before, let countMax):
             return .ids(try expired(retention, before: before, countMax: countMax))
         case .usage(let since): return .usage(try usage(since: since))
+        case .slots(let keys): return .slots(try keys.compactMap { try slot($0) })
+        case .slotPage(let shelf, let prefix, let after, let countMax, let bytesMax):
+            return .slots(
+                try slots(on: shelf, prefix: prefix, after: after, countMax: countMax, bytesMax: bytesMax))
         }
     }
 
@@ -261,6 +266,48 @@ struct JournalReads {
         let value = try EntrySequence(UInt64(clamping: row.integer(column)))
         guard value <= .max else { throw JournalStorageError.damaged }
         return value
+    }
+
+    // MARK: Slots
+
+    private func slot(_ key: SlotKey) throws -> SlotRecord? {
+        try row(
+            "SELECT key, value, mark FROM slots WHERE shelf = ? AND key = ?",
+            [Int64(key.shelf.value), Data(key.bytes)]
+        ).map { try slot($0, on: key.shelf) }
+    }
+
+    /// At least one, then as many as fit.
+    func slots(
+        on shelf: SlotShelf, prefix: [UInt8], after: [UInt8]?, countMax: Int, bytesMax: Int
+    ) throws -> [SlotRecord] {
+        let isAfter = after.map { !$0.lexicographicallyPrecedes(prefix) } ?? false
+        let rows = try rows(
+            """
+            SELECT key, value, mark FROM slots WHERE shelf = ? AND key \(isAfter ? ">" : ">=") ? ORDER BY key LIMIT ?
+            """,
+            [Int64(shelf.value), Data(isAfter ? after ?? [] : prefix), max(0, countMax)])
+        var (found, bytes): ([SlotRecord], Int) = ([], 0)
+        while let row = try rows.next() {
+            let next = try slot(row, on: shelf)
+            guard next.key.bytes.starts(with: prefix) else { break }
+            bytes += next.bytesCount
+            if !found.isEmpty, bytes > bytesMax { break }
+            found.append(next)
+        }
+        return found
+    }
+
+    private func slot(_ row: Row, on shelf: SlotShelf) throws -> SlotRecord {
+        let slot = try SlotRecord(SlotKey(shelf, row.bytes(0)), row.bytes(1))
+        guard try Mark.of(slot) == row.integer(2) else { throw JournalStorageError.damaged }
+        return slot
+    }
+
+    /// Reads every record.
+    func checkSlots() throws {
+        let rows = try rows("SELECT key, value, mark, shelf FROM slots", [])
+        while let row = try rows.next() { _ = try slot(row, on: SlotShelf(UInt8(clamping: row.integer(3)))) }
     }
 
     // MARK: Views

@@ -37,7 +37,7 @@ extension SQLiteJournal {
                 }
                 try Self.checkEntries(db, &check)
                 let reads = JournalReads(db: db)
-                _ = try (reads.feeds(), reads.proofs(), reads.receipts(), reads.settings())
+                _ = try (reads.feeds(), reads.proofs(), reads.receipts(), reads.settings(), reads.checkSlots())
             }
             // The indexes check themselves in the form of an insert.
             try pool.writeWithoutTransaction { db in
@@ -222,6 +222,10 @@ package enum JournalRepair {
         batch.proofs = take("proofs") { try $0.proofs() } ?? []
         batch.receipts = take("receipts") { try $0.receipts() } ?? []
         batch.settings = take("settings") { try $0.settings() } ?? [:]
+        // A vote may have been on the damaged page: this node's witness begins anew, under another key.
+        batch.settings[SlotShelf.stampName] = nil
+        batch.slots =
+            take("slots") { try $0.slots(on: .register, prefix: [], after: nil, countMax: .max, bytesMax: .max) } ?? []
         // What feeds there are follows from their entries; how far they went doesn't.
         heads = try? queue?.read { db in
             Dictionary(try JournalReads(db: db).feeds().map { ($0.device, $0.head.id) }) { first, _ in first }

@@ -3,8 +3,8 @@ import GRDB
 
 /// The tables of `journal.sqlite`. Migrations are named and only appended.
 ///
-/// Authentic are `entries`, `feeds`, `proofs`, `receipts` and `settings`; `messages`, `documents`, `search` and
-/// those of listings are views that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
+/// Authentic are `entries`, `feeds`, `proofs`, `receipts`, `settings` and `slots`; `messages`, `documents`, `search`, `opened`
+/// and those of listings are views that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
 /// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
 /// id, as a number), the rest against `mark`. An entry beside its feed has in place of its sequence its arrival number below zero, so that no
 /// range of the feed finds it. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
@@ -18,7 +18,8 @@ enum JournalSchema {
         migrator.registerMigration("1 views") { db in try db.execute(sql: views) }
         migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
         migrator.registerMigration("3 market") { db in try db.execute(sql: market) }
-        migrator.registerMigration("4 opened") { db in try db.execute(sql: opened) }
+        migrator.registerMigration("4 slots") { db in try db.execute(sql: slots) }
+        migrator.registerMigration("5 opened") { db in try db.execute(sql: opened) }
         return migrator
     }
 
@@ -83,6 +84,17 @@ enum JournalSchema {
         );
         CREATE INDEX opened_subject ON opened (subject, number);
         CREATE INDEX opened_kind ON opened (kind, subject, number);
+        """
+
+    private static let slots = """
+        CREATE TABLE slots (
+            number INTEGER PRIMARY KEY,
+            shelf INTEGER NOT NULL,
+            key BLOB NOT NULL,
+            mark INTEGER NOT NULL,
+            value BLOB NOT NULL
+        );
+        CREATE UNIQUE INDEX slots_key ON slots (shelf, key);
         """
 
     private static let views = """

@@ -18,6 +18,8 @@ struct JournalTransaction {
         for row in batch.rows { try put(row) }
         for id in batch.bodiesDropped { try dropBody(id) }
         for (name, value) in batch.settings.sorted(by: { $0.key < $1.key }) { try put(name, value) }
+        for key in batch.slotsDropped { try drop(key) }
+        for slot in batch.slots { try put(slot) }
     }
 
     // MARK: Entries
@@ -131,6 +133,28 @@ struct JournalTransaction {
 
     func forget(_ name: String) throws {
         try run("DELETE FROM settings WHERE name = ?", [name])
+    }
+
+    // MARK: Slots
+
+    private func put(_ slot: SlotRecord) throws {
+        guard slot.isWithinLimits else { throw JournalStorageError.failed("a slot's record is too large") }
+        try run(
+            """
+            INSERT INTO slots (shelf, key, mark, value) VALUES (?, ?, ?, ?)
+            ON CONFLICT (shelf, key) DO UPDATE SET mark = excluded.mark, value = excluded.value
+            """,
+            [Int64(slot.key.shelf.value), Data(slot.key.bytes), Mark.of(slot), Data(slot.value)])
+    }
+
+    private func drop(_ key: SlotKey) throws {
+        try run("DELETE FROM slots WHERE shelf = ? AND key = ?", [Int64(key.shelf.value), Data(key.bytes)])
+    }
+
+    /// What a witness has signed counts in its own folder alone: a copy of it that went on would vote twice.
+    func leaveOutWitness() throws {
+        try run("DELETE FROM slots WHERE shelf = ?", [Int64(SlotShelf.witness.value)])
+        try forget(SlotShelf.stampName)
     }
 
     // MARK: Views

@@ -128,6 +128,10 @@ enum Mark {
 
     static func of(_ name: String, _ value: [UInt8]) -> Int64 { digest(Array(name.utf8) + [0] + value) }
 
+    static func of(_ slot: SlotRecord) -> Int64 {
+        digest(slot.key.bytes + slot.value, UInt64(slot.key.shelf.value), UInt64(slot.key.bytes.count))
+    }
+
     private static func digest(_ bytes: [UInt8], _ numbers: UInt64...) -> Int64 {
         var bytes = bytes
         for number in numbers { withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) } }

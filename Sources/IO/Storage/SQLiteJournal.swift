@@ -84,14 +84,18 @@ package final class SQLiteJournal: Sendable {
                 throw JournalStorageError.failed("SQLite does not flush commits")
             }
         }
-        let (isNewer, isComplete) = try pool.read { db in
-            try (JournalSchema.migrator.hasBeenSuperseded(db), JournalSchema.migrator.hasCompletedMigrations(db))
+        let (isNewer, isComplete, isBegun) = try pool.read { db in
+            let migrator = JournalSchema.migrator
+            return try (
+                migrator.hasBeenSuperseded(db), migrator.hasCompletedMigrations(db),
+                !migrator.completedMigrations(db).isEmpty
+            )
         }
         guard !isNewer else {
             throw isComplete ? JournalStorageError.failed("a newer version wrote this file") : .damaged
         }
         // Only a file in its first moments, with all that it has in its log, is without tables.
-        guard isComplete || !isFilled else { throw JournalStorageError.damaged }
+        guard isBegun || !isFilled else { throw JournalStorageError.damaged }
         try JournalSchema.migrator.migrate(pool)
         return pool
     }

@@ -29,6 +29,7 @@ struct MemoryTables: Sendable {
     private var proofs: [DeviceID: FaultProof] = [:]
     private var receipts: [ReceiptPlace: EntrySequence] = [:]
     private var settings: [String: [UInt8]] = [:]
+    private var slots: [SlotKey: [UInt8]] = [:]
     private var messages: [EntryID: MessageRow] = [:]
     private var documents: [EntryID: (number: Int, row: DocumentRow)] = [:]
     private var documentsCount = 0
@@ -43,6 +44,7 @@ struct MemoryTables: Sendable {
 
     /// Refuses a batch that could not be applied after all those on their way.
     mutating func claim(_ batch: JournalBatch) throws(JournalStorageError) {
+        guard batch.slots.allSatisfy(\.isWithinLimits) else { throw .failed("a slot's record is too large") }
         var own: [Place: EntryID] = [:]
         for stored in batch.entries where !stored.isBeside {
             let place = Place(stored.entry)
@@ -83,6 +85,14 @@ struct MemoryTables: Sendable {
             replace(index, with: entries[index].entry.withoutBody)
         }
         settings.merge(batch.settings) { _, new in new }
+        for key in batch.slotsDropped { replace(key, with: nil) }
+        for slot in batch.slots { replace(slot.key, with: slot.value) }
+    }
+
+    private mutating func replace(_ key: SlotKey, with value: [UInt8]?) {
+        if let old = slots[key] { bytesCount -= SlotRecord(key, old).bytesCount }
+        if let value { bytesCount += SlotRecord(key, value).bytesCount }
+        slots[key] = value
     }
 
     private mutating func insert(_ new: StoredEntry) {
@@ -214,7 +224,27 @@ struct MemoryTables: Sendable {
         case .expired(let retention, let before, let countMax):
             return .ids(expired(retention, before, countMax))
         case .usage(let since): return .usage(usage(since: since))
+        case .slots(let keys): return .slots(keys.compactMap { key in slots[key].map { SlotRecord(key, $0) } })
+        case .slotPage(let shelf, let prefix, let after, let countMax, let bytesMax):
+            return .slots(slots(on: shelf, prefix, after: after, countMax, bytesMax))
         }
+    }
+
+    private func slots(
+        on shelf: SlotShelf, _ prefix: [UInt8], after: [UInt8]?, _ countMax: Int, _ bytesMax: Int
+    ) -> [SlotRecord] {
+        let after = after.map { SlotKey(shelf, $0) }
+        let keys = slots.keys.filter { key in
+            key.shelf == shelf && key.bytes.starts(with: prefix) && after.map { $0 < key } ?? true
+        }
+        var (found, bytes): ([SlotRecord], Int) = ([], 0)
+        for key in keys.sorted().prefix(max(0, countMax)) {
+            let next = SlotRecord(key, slots[key] ?? [])
+            bytes += next.bytesCount
+            if !found.isEmpty, bytes > bytesMax { break }
+            found.append(next)
+        }
+        return found
     }
 
     private func usage(since: HybridTime) -> [FeedUsage] {
