@@ -5,7 +5,8 @@
 usage: Tests/Interop/trade.py TUTTI          TUTTI: the built command
 
 Camila founds, Rosa and Jun join. Rosa lists, Jun finds it on his own node, whatever became of hers. A second device of Rosa's,
-begun by her recovery code alone, revises what the first one listed.
+begun by her recovery code alone, revises what the first one listed. Then Jun makes an offer, Rosa another one, Jun agrees: the
+two are never up at the same time, and Camila's node, which can't read a word of it, holds it for them.
 """
 import os, shutil, signal, sys, tempfile, traceback
 
@@ -13,14 +14,17 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from community import code, wait
 from governance import Person
 
+SECRET = "no third person is to read this"
+
 
 class Trader(Person):
     def found(self, *words):
         return [listing["title"] for listing in self.json("market", "search", *words)]
 
 
-def market(camila, rosa, jun, page):
+def market(people, page):
     """Rosa's listings, as everybody sees them."""
+    camila, rosa, jun = people
     bass = rosa.json("market", "list", "Fender Precision Bass 1963", "--category", "basses", "--condition", "very good",
                      "--price", "3200", "--currency", "EUR", "--delivery", "domestic=25", "--delivery", "in person",
                      "--text", "All original, with its case.")
@@ -50,6 +54,7 @@ def market(camila, rosa, jun, page):
     rosa.stop(signal.SIGKILL)
     assert len(jun.found()) == 2
     fresh = Trader(rosa.tutti, os.path.dirname(rosa.folder), "fresh").up()
+    people.append(fresh)
     fresh.ask("device", "recover", "--peer", camila.address, typed=code(page) + "\n")
     wait("her listings on her new device", lambda: len(fresh.found("--seller", "rosa")) == 2)
     fresh.ask("market", "revise", bass["id"][:8], "--price", "2900")
@@ -62,6 +67,54 @@ def market(camila, rosa, jun, page):
     return fresh
 
 
+def held(by, author):
+    """Until everything that is on one's disk is on the other's."""
+    wait("%s's journal at %s's" % (author.name, by.name), lambda: set(author.entries()) <= set(by.entries()), 30)
+
+
+def bargain(camila, rosa, jun):
+    """Offer, counter-offer, agreement."""
+    pedal = rosa.json("market", "list", "Overdrive pedal", "--category", "pedals", "--condition", "good", "--price", "120",
+                      "--currency", "EUR", "--delivery", "domestic=8", "--delivery", "in person")
+    wait("the pedal at Jun's", lambda: "Overdrive pedal" in jun.found())
+    assert "your own listing" in rosa.refused("trade", "offer", pedal["id"][:8])
+    held(camila, rosa)
+    rosa.stop()
+    assert "choose with --delivery" in jun.refused("trade", "offer", pedal["id"][:8])
+    assert "doesn't deliver 'worldwide'" in jun.refused("trade", "offer", pedal["id"][:8], "--delivery", "worldwide")
+    offer = jun.json("trade", "offer", pedal["id"][:8], "--delivery", "domestic", "--price", "100", "--payment", "bank",
+                     "--note", SECRET)
+    name = offer["id"][:8]
+    assert (offer["state"], offer["role"], offer["price"]) == ("offered", "buyer", "100.00"), offer
+    assert "It is rosa's turn" in offer["turn"] and "otherwise the proposal lapses" in offer["turn"], offer
+    assert "other side's turn" in jun.refused("trade", "counter", name, "--price", "90")
+    held(camila, jun)
+    jun.stop()
+    assert camila.json("trade", "list") == [] and not camila.holds(SECRET), "camila's node reads what two agree on"
+
+    rosa.up("--bootstrap", camila.address)
+    wait("the offer at Rosa's", lambda: [t["id"] for t in rosa.json("trade", "list")] == [offer["id"]])
+    shown = "\n".join(rosa.ask("trade", "status", name))
+    assert "It is your turn" in shown and SECRET in shown and "tutti trade counter " + name in shown, shown
+    assert "same terms" in rosa.refused("trade", "counter", name, "--price", "100")
+    counter = rosa.json("trade", "counter", name, "--price", "115.50")
+    assert (counter["state"], counter["price"], counter["role"]) == ("countered", "115.50", "seller"), counter
+    held(camila, rosa)
+    rosa.stop(signal.SIGKILL)
+
+    jun.up("--bootstrap", camila.address)
+    wait("the counter-offer at Jun's", lambda: jun.json("trade", "status", name)["price"] == "115.50")
+    agreed = jun.json("trade", "accept", name)
+    assert agreed["price"] == "115.50" and "It is rosa's turn" in agreed["turn"], agreed
+    held(camila, jun)
+    rosa.up("--bootstrap", camila.address)
+    wait("the agreement at Rosa's", lambda: "It is your turn" in rosa.json("trade", "status", name)["turn"])
+    for person in (rosa, jun):
+        assert len(person.json("trade", "status", name)["history"]) == 3
+    assert camila.json("trade", "list") == []
+    print("     offer, counter-offer and agreement of two who were never up together, through a node that can't read them")
+
+
 def play(tutti, root):
     camila, rosa, jun = people = [Trader(tutti, root, name) for name in ("camila", "rosa", "jun")]
     try:
@@ -72,7 +125,7 @@ def play(tutti, root):
         for person in (rosa, jun):
             person.up()
             pages[person.name] = person.ask("community", "join", link, "--as", person.name)
-        people.append(market(camila, rosa, jun, pages["rosa"]))
+        bargain(camila, market(people, pages["rosa"]), jun)
     finally:
         for person in people:
             person.stop(signal.SIGKILL)
