@@ -8,11 +8,12 @@ import TuttiMarket
 import TuttiWitness
 
 /// One device's market, and its disk, which answers when it is asked to.
-private struct Stall {
+struct Stall {
     var core: MarketCore
     var settings: [String: [UInt8]] = [:]
     var rows: [OpenedRow] = []
     var sealed: [EntryID: SealedContent] = [:]
+    var listings: [ListingRow] = []
     var asked: [MarketEffect] = []
     var events: [MarketEvent] = []
     var now: UInt64 = 1_000_000
@@ -67,6 +68,8 @@ private struct Stall {
             return .opened(Array(rows[first..<end]), last: UInt64(end))
         case .openedAbout(let subject, let countMax):
             return .opened(Array(rows.filter { $0.subject == subject }.prefix(countMax)), last: 0)
+        case .listingsNamed(let ids, let countMax):
+            return .listings(Array(listings.filter { ids.contains($0.id) }.prefix(countMax)))
         default: return .failed(.failed("not asked by a market"))
         }
     }
@@ -74,7 +77,7 @@ private struct Stall {
     mutating func settle() {
         for _ in 0..<10_000 where !asked.isEmpty || core.nextTimeout != nil {
             if asked.isEmpty {
-                now += MarketLimits.pauseMilliseconds
+                now += MarketCoreLimits.pauseMilliseconds
                 core.handleTimeout(at: time)
                 collect()
             }
@@ -86,36 +89,36 @@ private struct Stall {
 
 @Suite("The market of a device")
 struct MarketCoreTests {
-    private static let member = MemberID(Bytes32(words: (1, 1, 1, 1)))
-
-    private static func row(
-        _ number: UInt64, _ kind: SealedKind, about subject: Bytes32, _ payload: [UInt8]
-    ) -> OpenedRow {
-        OpenedRow(
-            id: EntryID(Bytes32(words: (number, 9, 9, 9))), kind: kind.rawValue, subject: subject, author: member,
-            device: DeviceID(Bytes32(words: (2, 2, 2, 2))), sequence: EntrySequence(number + 1),
-            time: HybridTime(milliseconds: number), payload: payload)
+    /// Offers of as many trades, in letters.
+    private static func letters(_ count: Int) throws -> [TradeLetter] {
+        var bargain = Bargain(seed: 5)
+        return try (0..<count).map { _ in
+            let offer = try bargain.proposals([100])[0]
+            return TradeLetter(offer.trade, events: [offer.bytes])
+        }
     }
 
-    private static func trade(_ number: UInt64) -> TradeID { TradeID(Bytes32(words: (0, 0, 0, number + 1))) }
-
-    private static func letter(_ number: UInt64, _ trade: TradeID) -> OpenedRow {
-        row(number, .tradeEvent, about: trade.bytes, TradeLetter(trade, events: [[UInt8(number % 251)]]).bytes)
+    private static func row(_ number: Int, _ letter: TradeLetter) -> OpenedRow {
+        Bargain.row(UInt64(number), letter, by: Bargain.buyer)
     }
 
-    private static func secret(_ number: UInt64) -> (OpenedRow, SealedContent) {
-        var source = KeySource.seeded(SeededGenerator(seed: number))
-        return (row(number, .marketSecret, about: .zero, []), MarketSecret(from: &source).content)
+    private static func secret(_ number: Int) -> (OpenedRow, SealedContent) {
+        var source = KeySource.seeded(SeededGenerator(seed: UInt64(number)))
+        var row = row(number, TradeLetter(TradeID(.zero)))
+        row.kind = SealedKind.marketSecret.rawValue
+        row.payload = []
+        return (row, MarketSecret(from: &source).content)
     }
 
-    @Test("reads the same whatever came when, with crashes and refusals of the disk in between", arguments: 0..<100)
-    func orders(seed: UInt64) {
+    @Test("reads the same whatever came when, with crashes and refusals of the disk in between", arguments: 0..<30)
+    func orders(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
-        var stall = Stall()
-        var left: [(OpenedRow, SealedContent?)] = (UInt64(0)..<150).map { number in
+        let letters = try Self.letters(7)
+        var stall = Bargain.stall([])
+        var left: [(OpenedRow, SealedContent?)] = (0..<150).map { number in
             switch number {
             case 20, 90: Self.secret(number)
-            default: (Self.letter(number, Self.trade(number % 7)), nil)
+            default: (Self.row(number, letters[number % 7]), nil)
             }
         }
         while !left.isEmpty {
@@ -129,26 +132,24 @@ struct MarketCoreTests {
             }
         }
         stall.settle()
-        check(stall)
+        check(stall, letters)
         stall.restart()
         stall.settle()
-        check(stall)
+        check(stall, letters)
     }
 
-    private func check(_ stall: Stall) {
+    private func check(_ stall: Stall, _ letters: [TradeLetter]) {
         #expect(stall.core.keyring.secrets.count == 2)
-        let open = stall.core.openTrades
-        #expect(open.map(\.id) == (0..<7).map { Self.trade($0) })
-        for file in open {
-            #expect(file.letters.map(\.id) == stall.rows.filter { $0.subject == file.id.bytes }.map(\.id))
+        #expect(stall.core.openTrades.map(\.id) == letters.map(\.trade).sorted())
+        for file in stall.core.openTrades {
+            #expect(file.letters.count == stall.rows.count { $0.subject == file.id.bytes })
         }
     }
 
     @Test("reads nothing twice after a restart")
-    func resumes() {
-        var stall = Stall()
-        for number: UInt64 in 0..<200 { stall.put(Self.letter(number, Self.trade(0))) }
-        stall.settle()
+    func resumes() throws {
+        let letter = try Self.letters(1)[0]
+        var stall = Bargain.stall((0..<200).map { Self.row($0, letter) })
         stall.restart()
         var pages = 0
         for _ in 0..<100 where !stall.asked.isEmpty {
@@ -160,25 +161,27 @@ struct MarketCoreTests {
     }
 
     @Test("passes over what can't be read or says it is of another trade")
-    func malformed() {
-        var stall = Stall()
-        let other = TradeLetter(Self.trade(1), events: [[1]]).bytes
-        stall.put(Self.row(0, .tradeEvent, about: Self.trade(0).bytes, other))
-        stall.put(Self.row(1, .tradeEvent, about: Self.trade(0).bytes, Self.trade(0).bytes.bytes + [0xFF]))
-        stall.put(Self.letter(2, Self.trade(0)))
-        stall.put(Self.row(3, SealedKind(0x0177), about: Self.trade(2).bytes, Self.trade(2).bytes.bytes))
-        stall.settle()
-        #expect(stall.core.openTrades.map(\.id) == [Self.trade(0)])
+    func malformed() throws {
+        let letters = try Self.letters(2)
+        var other = Self.row(0, letters[1])
+        other.subject = letters[0].trade.bytes
+        var broken = Self.row(1, letters[0])
+        broken.payload.append(0xFF)
+        var unknown = Self.row(3, letters[1])
+        unknown.kind = 0x0177
+        let stall = Bargain.stall([other, broken, Self.row(2, letters[0]), unknown])
+        #expect(stall.core.openTrades.map(\.id) == [letters[0].trade])
         #expect(stall.core.openTrades.first?.letters.count == 1 && stall.core.openTrades.first?.malformedCount == 2)
     }
 
     @Test("keeps no more open trades than the limit")
-    func bounds() {
-        var stall = Stall()
-        let count = UInt64(MarketLimits.openTradesMax) + 3
-        for number in 0..<count { stall.rows.append(Self.letter(number, Self.trade(number))) }
+    func bounds() throws {
+        let letters = try Self.letters(MarketCoreLimits.openTradesMax + 3)
+        var stall = Bargain.stall([])
+        stall.rows = letters.enumerated().map { Self.row($0, $1) }
         stall.tell(.opened)
         stall.settle()
-        #expect(stall.core.openTrades.count == MarketLimits.openTradesMax && stall.core.stats.tradesRefused == 3)
+        #expect(stall.core.openTrades.count == MarketCoreLimits.openTradesMax)
+        #expect(stall.core.stats.tradesRefused == 3)
     }
 }

@@ -196,7 +196,7 @@ struct TradeCourseTests {
         #expect(TradeCourse.secondsFromPayment(arbiterCount: 2, deadlines: Self.standard) == 80 * 86_400)
         #expect(TradeCourse.secondsFromPayment(arbiterCount: 3, deadlines: Self.standard) == 87 * 86_400)
         let four = TradeCourse.secondsFromPayment(arbiterCount: 4, deadlines: Self.standard)
-        #expect(four > TradeCourse.secondsFromPaymentMax)
+        #expect(four > WitnessLimits.secondsFromPaymentMax)
     }
 
     @Test("knows its longest path", arguments: 0..<40)

@@ -40,6 +40,7 @@ enum CommunityText {
         case .listing(let listing): wholeListing(listing)
         case .listings(let listings): self.listings(listings)
         case .categories(let categories): categories.map { "\($0.count)  \(printable($0.name))" }
+        case .imported(let summary): imported(summary)
         case .trade(let trade): self.trade(trade)
         case .trades(let trades): self.trades(trades)
         case .entry(let entry): [self.entry(entry)]

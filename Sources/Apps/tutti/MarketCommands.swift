@@ -17,7 +17,9 @@ struct MarketGroup: AsyncParsableCommand {
               tutti market show 3fa9c2d1
               tutti market end 3fa9c2d1 --sold
             """,
-        subcommands: [List.self, Search.self, Show.self, Revise.self, End.self, Categories.self],
+        subcommands: [
+            List.self, Search.self, Show.self, Revise.self, End.self, Categories.self, Import.self, Export.self,
+        ],
         defaultSubcommand: Search.self)
 }
 

@@ -17,6 +17,18 @@ extension CommunityText {
         return line
     }
 
+    static func imported(_ summary: ImportSummary) -> [String] {
+        let (listed, revised) = (summary.listed, summary.revised)
+        let counts =
+            "\(summary.rows) rows: \(listed) new, \(revised) changed, \(summary.withdrawn) taken back, "
+            + "\(summary.unchanged) as before" + (summary.ended > 0 ? ", \(summary.ended) ended before" : "")
+        let ignored =
+            summary.ignored.isEmpty
+            ? [] : ["not read: \(summary.ignored.map { printable($0) }.joined(separator: ", "))"]
+        return [counts + (summary.isDone ? "" : "; nothing was written")] + ignored
+            + summary.problems.map { printable($0) }
+    }
+
     static func wholeListing(_ listing: ListingSummary) -> [String] {
         var lines = [
             "listing   \(listing.id)  \(listing.state)",

@@ -93,7 +93,7 @@ package struct MarketCore: Sendable {
     package mutating func nextEffect() -> MarketEffect? { effects.popFirst() }
 
     package static func owns(_ id: RequestID) -> Bool {
-        id.value & MarketLimits.requestMask == MarketLimits.requestBase
+        id.value & MarketCoreLimits.requestMask == MarketCoreLimits.requestBase
     }
 
     /// Nothing that is here is left to read.
@@ -111,7 +111,7 @@ package struct MarketCore: Sendable {
 
     private mutating func nextRequest() -> RequestID {
         lastRequest += 1
-        return RequestID(MarketLimits.requestBase | lastRequest)
+        return RequestID(MarketCoreLimits.requestBase | lastRequest)
     }
 
     private mutating func step() {
@@ -122,13 +122,14 @@ package struct MarketCore: Sendable {
             effects.append(.load(.openedAbout(.zero, countMax: MarketKeyring.secretsMax), id))
         } else if let trade = tradesDue.first {
             work = .loadingTrade(id, trade)
-            effects.append(.load(.openedAbout(trade.bytes, countMax: MarketLimits.lettersMax), id))
+            effects.append(.load(.openedAbout(trade.bytes, countMax: MarketCoreLimits.lettersMax), id))
         } else if hasMore {
             work = .loadingPage(id)
             effects.append(
                 .load(
                     .opened(
-                        after: mark.read, countMax: MarketLimits.pageCountMax, bytesMax: MarketLimits.pageBytesMax), id)
+                        after: mark.read, countMax: MarketCoreLimits.pageCountMax,
+                        bytesMax: MarketCoreLimits.pageBytesMax), id)
             )
         } else if mark != saved {
             work = .writing(id, mark)
@@ -161,7 +162,7 @@ package struct MarketCore: Sendable {
             effects.append(.load(.listingsNamed(listing...listing, countMax: 1), next))
         case .loadingListing(id, var file):
             guard case .listings(let rows) = answer else { return pause(at: now) }
-            if let row = rows.first { file.fold(seller: row.seller, countersMax: MarketLimits.countersMax) }
+            if let row = rows.first { file.fold(seller: row.seller, countersMax: MarketCoreLimits.countersMax) }
             read(file, at: now)
         case .loadingPage(id):
             guard case .opened(let rows, let last) = answer else { return pause(at: now) }
@@ -196,7 +197,7 @@ package struct MarketCore: Sendable {
         let isListed = place < mark.open.endIndex && mark.open[place] == id
         if file.isOpen(at: now.milliseconds) {
             if !isListed {
-                guard mark.open.count < MarketLimits.openTradesMax else { return stats.tradesRefused += 1 }
+                guard mark.open.count < MarketCoreLimits.openTradesMax else { return stats.tradesRefused += 1 }
                 mark.open.insert(id, at: place)
             }
             trades[id] = file
@@ -223,7 +224,7 @@ package struct MarketCore: Sendable {
 
     private mutating func pause(at now: HybridTime) {
         work = .idle
-        pausedUntil = HybridTime(milliseconds: now.milliseconds + MarketLimits.pauseMilliseconds)
+        pausedUntil = HybridTime(milliseconds: now.milliseconds + MarketCoreLimits.pauseMilliseconds)
     }
 
     private static func bytes(_ value: UInt64) -> [UInt8] {

@@ -39,7 +39,7 @@ package struct MarketStats: Hashable, Sendable {
     package var letters: UInt64 = 0
     /// Letters that can't be read.
     package var malformed: UInt64 = 0
-    /// Trades beyond ``MarketLimits/openTradesMax``.
+    /// Trades beyond ``MarketCoreLimits/openTradesMax``.
     package var tradesRefused: UInt64 = 0
     package var late: UInt64 = 0
     package var diskFailures: UInt64 = 0
@@ -47,7 +47,7 @@ package struct MarketStats: Hashable, Sendable {
     package init() {}
 }
 
-package enum MarketLimits {
+package enum MarketCoreLimits {
     /// Trades of one member that aren't over. At it a new one is kept on disk and not driven.
     package static let openTradesMax = 1_024
     /// Letters of one trade that are read, the first that came.

@@ -75,6 +75,6 @@ package struct TradeFile: Sendable {
     /// What has lapsed is looked at for a while, then only when it is asked for.
     package func isOpen(at milliseconds: UInt64) -> Bool {
         guard let negotiation else { return false }
-        return milliseconds < negotiation.expiry + MarketLimits.lapsedKeptMilliseconds
+        return milliseconds < negotiation.expiry + MarketCoreLimits.lapsedKeptMilliseconds
     }
 }

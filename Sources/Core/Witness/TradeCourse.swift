@@ -168,7 +168,7 @@ package struct TradeCourse: Hashable, Sendable {
         var stage: TradeStage
     }
 
-    package static let arbiterCounts = 2...5
+    package static let arbiterCounts = WitnessLimits.arbitersMin...WitnessLimits.arbitersMax
 
     /// All consenting beforehand.
     package let arbiterCount: Int
@@ -372,8 +372,6 @@ extension TradeCourse {
 extension TradeCourse {
     /// A trade without a quorum pauses at most so long before its first arbiter may rule alone (DESIGN section 6).
     package static let pauseSeconds = 72 * 3_600
-    /// A contract ends at most so long after payment, a pause with it: within the 90 days that payment services wait.
-    package static let secondsFromPaymentMax = 90 * 86_400
 
     /// The longest that a trade can take from the payment that counts, over all that anybody may do or leave undone, each at
     /// the last moment; with one pause.
@@ -381,7 +379,8 @@ extension TradeCourse {
     package static func secondsFromPayment(arbiterCount: Int, deadlines: [Int]) -> Int {
         func seconds(_ name: DeadlineName) -> Int {
             let index = Int(name.rawValue)
-            return deadlines.indices.contains(index) ? min(max(deadlines[index], 0), secondsFromPaymentMax) : 0
+            return deadlines.indices.contains(index)
+                ? min(max(deadlines[index], 0), WitnessLimits.secondsFromPaymentMax) : 0
         }
         let count = TradeCourse(arbiterCount: arbiterCount).arbiterCount
         let arbitration = count * (seconds(.acknowledge) + seconds(.rule))

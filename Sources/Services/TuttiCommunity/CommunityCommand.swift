@@ -53,6 +53,7 @@ public enum CommunityReply: Sendable, Codable {
     case listing(ListingSummary)
     case listings([ListingSummary])
     case categories([CategorySummary])
+    case imported(ImportSummary)
     case trade(TradeSummary)
     case trades([TradeSummary])
     case entry(EntrySummary)

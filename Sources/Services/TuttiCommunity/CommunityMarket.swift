@@ -23,6 +23,9 @@ extension CommunityNode {
         case .search(let search): .listings(try await self.search(search))
         case .show(let listing): .listing(try await summary(try await self.listing(listing), withDelivery: true))
         case .categories: .categories(try await categories())
+        case .importFile(let file): .imported(try await importListings(file))
+        case .exportFile(let path, let jsonLines):
+            .exported(entries: try await exportListings(to: path, asJSON: jsonLines))
         }
     }
 
@@ -67,12 +70,8 @@ extension CommunityNode {
             reference: draft.reference, delivery: try ListingTyping.delivery(draft.delivery, currency))
         if let refusal = terms.refusal { throw ListingTyping.refused(refusal) }
         let secret = try await marketSecret()
-        var source = KeySource.system
-        let nonce = source.nextBytes32()
+        let stub = Self.stub(of: terms, secret)
         let entry = try await actAlone { port, _ in
-            let stub = ListingStub(
-                seller: secret.keyPair(for: .listing(nonce: nonce)).tradeKey, witnesses: WitnessSetID(.zero),
-                quantity: terms.quantity, nonce: nonce)
             guard let body = ListingBody(stub: stub, terms: terms) else {
                 throw CommunityError(.invalidInput, "no listing can say that")
             }
@@ -192,20 +191,31 @@ extension CommunityNode {
         return row
     }
 
-    private func listings(_ query: JournalQuery) async throws -> [ListingRow] {
+    func listings(_ query: JournalQuery) async throws -> [ListingRow] {
         guard case .listings(let rows) = await host.writer.answer(query) else { throw Self.unreadable }
         return rows
     }
 
     /// As the entry in force says them.
     func terms(of row: ListingRow) async throws -> ListingTerms {
-        guard case .entries(let found) = await host.writer.answer(.entries([row.source])),
-            let stored = found.first, let arrival = ListingArrival(stored, author: row.seller)
-        else { throw Self.unreadable }
-        switch arrival.act {
-        case .list(let body): return body.terms
-        case .revise(let body): return body.terms
-        case .end: throw Self.unreadable
+        guard let terms = try await terms(of: [row]).first else { throw Self.unreadable }
+        return terms
+    }
+
+    func terms(of rows: [ListingRow]) async throws -> [ListingTerms] {
+        guard case .entries(let found) = await host.writer.answer(.entries(rows.map(\.source))) else {
+            throw Self.unreadable
+        }
+        let entries = Dictionary(found.map { ($0.entry.id, $0) }) { first, _ in first }
+        return try rows.map { row in
+            guard let arrival = entries[row.source].flatMap({ ListingArrival($0, author: row.seller) }) else {
+                throw Self.unreadable
+            }
+            switch arrival.act {
+            case .list(let body): return body.terms
+            case .revise(let body): return body.terms
+            case .end: throw Self.unreadable
+            }
         }
     }
 

@@ -40,7 +40,7 @@ extension CommunityNode {
         try await checkMailbox(of: row.seller)
         let desk = try await desk()
         var source = KeySource.system
-        guard let event = desk.offer(terms, until: now + MarketLimits.proposalMilliseconds, from: &source) else {
+        guard let event = desk.offer(terms, until: now + MarketCoreLimits.proposalMilliseconds, from: &source) else {
             throw Self.unsayable
         }
         return try await send(event, to: [row.seller])
@@ -77,7 +77,7 @@ extension CommunityNode {
         let key = role == .buyer ? negotiation.offer.buyer.key : negotiation.sellerKey
         let event = desk.counter(
             terms, as: role, after: last, key: key,
-            until: configuration.wallClock() + MarketLimits.proposalMilliseconds, from: &source)
+            until: configuration.wallClock() + MarketCoreLimits.proposalMilliseconds, from: &source)
         guard let event else { throw Self.unsayable }
         return try await send(event, to: [other])
     }

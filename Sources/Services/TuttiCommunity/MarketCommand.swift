@@ -11,6 +11,48 @@ public enum MarketCommand: Sendable, Codable {
     case search(ListingSearch)
     case show(listing: String)
     case categories
+    case importFile(ListingsFile)
+    /// One's own that are open.
+    case exportFile(path: String, jsonLines: Bool)
+}
+
+/// A file of listings, and how it is to be read.
+public struct ListingsFile: Hashable, Sendable, Codable {
+    public var path: String
+    /// Headers of the file, by the names of columns.
+    public var columns: [String: String]
+    /// For cells that are empty or missing, by the names of columns.
+    public var defaults: [String: String]
+    public var isDryRun: Bool
+    public var skipsBad: Bool
+
+    public init(
+        path: String, columns: [String: String] = [:], defaults: [String: String] = [:], isDryRun: Bool = false,
+        skipsBad: Bool = false
+    ) {
+        self.path = path
+        self.columns = columns
+        self.defaults = defaults
+        self.isDryRun = isDryRun
+        self.skipsBad = skipsBad
+    }
+}
+
+/// What an import does or did.
+public struct ImportSummary: Hashable, Sendable, Codable {
+    public var rows: Int
+    public var listed: Int
+    public var revised: Int
+    public var withdrawn: Int
+    public var unchanged: Int
+    /// Listed before, and sold or taken back since.
+    public var ended: Int
+    /// Each bad row, its column and how to mend it.
+    public var problems: [String]
+    /// Columns of the file that mean nothing here.
+    public var ignored: [String]
+    /// Else nothing was written.
+    public var isDone: Bool
 }
 
 /// Something to be listed, as it is typed.
