@@ -113,7 +113,8 @@ var targets: [Target] = [
         "NodeCore",
         [
             "TuttiBase", "TuttiIdentity", "TuttiConnection", "TuttiPeers", "TuttiKademlia", "TuttiGossip",
-            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator", nio,
+            "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", "TuttiNodeCore",
+            "TuttiSimulator", nio,
         ]),
     tests(
         "Simulator",
@@ -144,8 +145,8 @@ var targets: [Target] = [
     tests(
         "TuttiCommunity",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiStorage",
-            "Tutti", "TuttiCommunity", nio,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiMarket", "TuttiNodeCore",
+            "TuttiStorage", "Tutti", "TuttiCommunity", nio,
         ]),
 ]
 
@@ -164,7 +165,11 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),
         .executableTarget(
-            name: "Journal", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage"],
+            name: "Journal",
+            dependencies: [
+                "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiStorage", "TuttiWitness", "TuttiMarket",
+                "TuttiSimulator",
+            ],
             path: "Benchmarks/Journal", swiftSettings: settings),
     ]
 }
@@ -185,6 +190,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
+        ("Listing", ["TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket"]),
         (
             "Node",
             ["TuttiPeers", "TuttiGossip", "TuttiJournal", "TuttiCommunityCore", "TuttiNodeCore", "TuttiSimulator"]

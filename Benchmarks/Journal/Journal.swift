@@ -11,13 +11,17 @@ import TuttiStorage
 ///     journal append FOLDER [--count 20000]     durable appends, group commit: 256 under way; then singles, one by one
 ///     journal fill FOLDER [--count 1000000] [--documents 100000]
 ///     journal open FOLDER                       of a filled folder: seconds to open, memory, searches
+///     journal shelve FOLDER [--count 100000]    listings, as entries and as rows
+///     journal shop FOLDER                       of a folder with listings: seconds to open, memory, searches
 ///
 /// Signatures are random bytes: stores don't verify them, and making a million would measure something else.
 @main
 struct Journal {
     static func main() async throws {
         let arguments = CommandLine.arguments
-        guard arguments.count > 2 else { throw JournalError(description: "usage: journal append|fill|open FOLDER") }
+        guard arguments.count > 2 else {
+            throw JournalError(description: "usage: journal append|fill|open|shelve|shop FOLDER")
+        }
         try FileManager.default.createDirectory(atPath: arguments[2], withIntermediateDirectories: true)
         let path = arguments[2] + "/journal.sqlite"
         switch arguments[1] {
@@ -28,6 +32,8 @@ struct Journal {
             )
             .run()
         case "open": try await Opening(path: path).run()
+        case "shelve": try await Shelving(path: path, count: option("--count") ?? 100_000).run()
+        case "shop": try await Shopping(path: path).run()
         default: throw JournalError(description: "unknown: \(arguments[1])")
         }
     }
@@ -244,7 +250,7 @@ struct Opening {
                 times.percentile(0.95), worst.ms, worst.text))
     }
 
-    private static func privateDirtyMiB() throws -> Double {
+    static func privateDirtyMiB() throws -> Double {
         let text = try String(contentsOfFile: "/proc/self/smaps_rollup", encoding: .utf8)
         let line = text.split(separator: "\n").first { $0.hasPrefix("Private_Dirty:") } ?? ""
         return Double(line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) / 1024

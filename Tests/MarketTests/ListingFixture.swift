@@ -21,8 +21,8 @@ enum Sample {
             commitments: [ListingCommitment(.serial, of: Array("A12345".utf8), salt: number(9))])
     }
 
-    static let euro = CurrencyCode("EUR")!
-    static let yen = CurrencyCode("JPY")!
+    static let euro = CurrencyCode("EUR") ?? .noCurrency
+    static let yen = CurrencyCode("JPY") ?? .noCurrency
 
     static func stub(quantity: Int = 1) -> ListingStub {
         ListingStub(

@@ -65,7 +65,7 @@ struct ListingContractTests {
         #expect(store.listings(.listings(Self.query("gibson"))) == [revised])
         #expect(Self.found(store, "telecaster") == [])
         #expect(Self.found(store, "fender") == [2])
-        try store.write(JournalBatch([], rows: [.removed(revised.id), .removed(EntryID(.none.bytes))]))
+        try store.write(JournalBatch([], rows: [.removed(revised.id), .removed(.none)]))
         #expect(Self.found(store) == [2] && Self.found(store, "gibson") == [])
         #expect(store.rows(RowsNeeded(listings: [revised.id])) == [])
     }

@@ -5,7 +5,12 @@
 package struct CurrencyCode: Hashable, Comparable, Sendable {
     package static let lettersCount = 3
 
+    /// ISO 4217's code for no currency at all.
+    package static let noCurrency = CurrencyCode(letters: "XXX")
+
     package let text: String
+
+    private init(letters: String) { text = letters }
 
     package init?(_ text: String) {
         guard text.utf8.count == Self.lettersCount, text.utf8.allSatisfy({ (0x41...0x5A).contains($0) }) else {
