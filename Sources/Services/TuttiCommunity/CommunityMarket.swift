@@ -34,16 +34,7 @@ extension CommunityNode {
     /// From which new trade keys come. The first thing that needs one makes it.
     func marketSecret() async throws -> MarketSecret {
         // Another device of ours may have made one that is still to be read.
-        try await waitForMailbox { $0.isLevel }
-        let changes = changes.watch()
-        if let secret = try await read({ $0.market?.core.isLevel == true ? $0.market?.core.keyring.current : nil }) {
-            return secret
-        }
-        try await within(Self.secretTimeout) {
-            for await _ in changes {
-                if try await self.read({ $0.market?.core.isLevel ?? false }) { return }
-            }
-        }
+        try await waitForMarket()
         if let secret = try await read({ $0.market?.core.keyring.current }) { return secret }
         var source = KeySource.system
         let secret = MarketSecret(from: &source)
