@@ -49,7 +49,7 @@ var targets: [Target] = [
             "TuttiMembership", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket", nio, deque,
         ]),
     // Explores every course of a machine, to a bound.
-    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiWitness", "TuttiMarket"]),
+    module("Checker", "Lab", ["TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiWitness", "TuttiMarket"]),
     module(
         "Simulator", "Lab",
         [
@@ -190,6 +190,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]),
+        ("Trade", ["TuttiJournal", "TuttiWitness", "TuttiMarket"]),
         ("Listing", ["TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket"]),
         (
             "Node",

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import TuttiWitness
 
 /// What the encodings of trades allow, for everybody alike, and what a dossier keeps.
 package enum TradeLimits {
@@ -12,7 +13,7 @@ package enum TradeLimits {
     package static let evidenceMax = 32
     package static let commitmentsMax = 16
     package static let transportDaysMax = 60
-    package static let deadlineSeconds = 1...90 * 86_400
+    package static let deadlineSeconds = WitnessLimits.deadlineSecondsMin...WitnessLimits.deadlineSecondsMax
     package static let contractBytesMax = 5_120
     package static let bodyBytesMax = 6_144
     /// So that a sealed one, with its slots and padding, fits into what witnesses hold.

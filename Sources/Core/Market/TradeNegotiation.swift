@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiWitness
+import TuttiWitness
 
 /// Why an event has no effect. It is kept and shown all the same.
 package enum TradeRefusal: Hashable, Sendable {

@@ -12,37 +12,38 @@ package enum ReportPurpose: Hashable, Sendable {
     case close(to: WitnessSetID)
 }
 
+/// What was voted, committed or locked in a ballot.
+package struct BallotValue: Hashable, Sendable, CanonicalBody {
+    package let ballot: Ballot
+    package let value: SlotValue
+
+    package init(ballot: Ballot, value: SlotValue) {
+        self.ballot = ballot
+        self.value = value
+    }
+
+    package init(from reader: inout BodyReader) throws(DecodeError) {
+        ballot = try reader.ballot(1)
+        value = try reader.body(2, "value of a lock")
+    }
+
+    package func write(into buffer: inout ByteBuffer) {
+        buffer.write(1, Int(ballot.value))
+        buffer.write(2, value)
+    }
+}
+
 /// What one witness knows of a slot, signed (docs/decisions/0013-what-a-report-says-and-whose-ballot-it-is.md).
 package struct BallotReport: Hashable, Sendable, CanonicalBody {
     package let purpose: ReportPurpose
     /// The highest lock that it was shown: ballot and value. The votes travel beside.
-    package let lock: LockName?
+    package let lock: BallotValue?
     /// The first event in time of each author, ascending.
     package let views: [Bytes32]
     /// The deadline has passed on its clock, and the clock isn't known to be wrong.
     package let hasPassed: Bool
 
-    package struct LockName: Hashable, Sendable, CanonicalBody {
-        package let ballot: Ballot
-        package let value: SlotValue
-
-        package init(ballot: Ballot, value: SlotValue) {
-            self.ballot = ballot
-            self.value = value
-        }
-
-        package init(from reader: inout BodyReader) throws(DecodeError) {
-            ballot = try reader.ballot(1)
-            value = try reader.body(2, "value of a lock")
-        }
-
-        package func write(into buffer: inout ByteBuffer) {
-            buffer.write(1, Int(ballot.value))
-            buffer.write(2, value)
-        }
-    }
-
-    package init(purpose: ReportPurpose, lock: LockName?, views: [Bytes32], hasPassed: Bool) {
+    package init(purpose: ReportPurpose, lock: BallotValue?, views: [Bytes32], hasPassed: Bool) {
         self.purpose = purpose
         self.lock = lock
         self.views = views.sorted()
@@ -159,10 +160,10 @@ package struct Justification: Hashable, Sendable, CanonicalBody {
             .allSatisfy { $0.signature.witness < $1.signature.witness }
         let highest = Self.highest(reports)
         return isAscending && reports.allSatisfy { $0.report.purpose == purpose }
-            && highest == lock.map { BallotReport.LockName(ballot: $0.ballot, value: $0.value) }
+            && highest == lock.map { BallotValue(ballot: $0.ballot, value: $0.value) }
     }
 
-    private static func highest(_ reports: [SignedReport]) -> BallotReport.LockName? {
+    private static func highest(_ reports: [SignedReport]) -> BallotValue? {
         reports.compactMap(\.report.lock).max { $0.ballot < $1.ballot }
     }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
-package import TuttiIdentity
 
 package import struct NIOCore.ByteBuffer
 

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
-
 /// A witness's wall clock, and how far it is to be trusted. Only the witnesses' own clocks judge deadlines.
 package struct WitnessClock: Hashable, Sendable {
     package let milliseconds: UInt64

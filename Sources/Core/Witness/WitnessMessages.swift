@@ -196,7 +196,7 @@ package struct WitnessQuestion: Hashable, Sendable, CanonicalBody {
 }
 
 /// Why a witness doesn't sign. On the wire as its number.
-package enum WitnessRefusal: UInt8, CaseIterable, Hashable, Sendable {
+package enum WitnessRefusal: UInt8, Error, CaseIterable, Hashable, Sendable {
     /// Too much under way; ask again later.
     case busy = 1
     /// The set or the chain isn't served here.
