@@ -70,6 +70,7 @@ enum JournalSchema {
         CREATE INDEX entries_mailbox ON entries (arrival) WHERE kind = 513;
         """
 
+    /// Beside it arbiters' consents (0x0310) and witnesses' cards (0x0311), which are read by themselves.
     private static let opened = """
         CREATE TABLE opened (
             number INTEGER PRIMARY KEY,
@@ -84,6 +85,8 @@ enum JournalSchema {
         );
         CREATE INDEX opened_subject ON opened (subject, number);
         CREATE INDEX opened_kind ON opened (kind, subject, number);
+        CREATE INDEX entries_consents ON entries (arrival) WHERE kind = 784;
+        CREATE INDEX entries_cards ON entries (arrival) WHERE kind = 785;
         """
 
     private static let slots = """
