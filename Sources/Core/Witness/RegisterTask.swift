@@ -66,7 +66,7 @@ package enum RegisterFailure: Hashable, Sendable {
 
 package enum RegisterOutcome: Hashable, Sendable {
     /// What the slot holds, which may be another's event; its request as far as anybody showed it; and where the chain stands
-    /// after it, where that is known.
+    /// after it, where that is known: after a reservation, the trade's.
     case decided(Certificate, SlotRequest?, ChainEvidence?)
     /// The chain has gone on: this slot and perhaps more are decided.
     case passed(ChainEvidence)
@@ -89,8 +89,6 @@ package struct RegisterConfiguration: Hashable, Sendable {
     package var retryMin = Duration.milliseconds(500)
     package var retryMax = Duration.seconds(60)
     package var tasksMax = 4_096
-    /// How often a witness is told of a certificate before it is left to find out.
-    package var informAttemptsMax = 3
 
     package init() {}
 }
