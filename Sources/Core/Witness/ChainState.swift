@@ -220,8 +220,8 @@ extension ChainState {
         _ request: StepRequest, _ plan: TradePlan, _ standing: TradeStanding
     ) -> Result<Admitted, WitnessRefusal> {
         let step = request.step
-        guard step.number == standing.number, step.history == standing.history.digest, step.act.isWellFormed,
-            let next = standing.course.after(step.act.kind, by: Set(step.roles.roles)),
+        guard step.number == standing.number, step.history == standing.history.digest,
+            let next = standing.course.after(step.act, by: Set(step.roles.roles)),
             next.number == standing.number + 1, let checks = request.checks(plan)
         else { return .failure(.notAdmitted) }
         let author = Bytes32(words: (0, 0, 0, UInt64(step.roles.bits)))
