@@ -166,7 +166,7 @@ extension Contract {
             && Set(keys).count == keys.count && Set(members).count == members.count
             && deadlines.count == DeadlineName.allCases.count
             && deadlines.allSatisfy { TradeLimits.deadlineSeconds.contains($0) }
-            && secondsFromPayment <= TradeCourse.secondsFromPaymentMax && exposure > 0
+            && secondsFromPayment <= WitnessLimits.secondsFromPaymentMax && exposure > 0
             && exposure <= Money.amountMax
     }
 }
