@@ -154,7 +154,7 @@ enum ListingsCell {
     }
 
     static func advice(_ refusal: ListingRefusal) -> ListingsAdvice {
-        ListingsAdvice(
+        let text =
             switch refusal {
             case .title: "a title has 1 to \(ListingLimits.titleBytesMax) bytes on one line"
             case .description: "a description has at most \(ListingLimits.descriptionBytesMax) bytes of plain text"
@@ -167,6 +167,7 @@ enum ListingsCell {
             case .delivery: "these are no ways of delivery"
             case .photos: "at most \(ListingLimits.photosMax) different photos"
             case .commitments: "at most \(ListingLimits.commitmentsMax) different commitments"
-            })
+            }
+        return ListingsAdvice(text)
     }
 }

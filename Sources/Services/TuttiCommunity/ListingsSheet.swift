@@ -19,7 +19,7 @@ public struct ListingsProblem: Hashable, Sendable, Codable, CustomStringConverti
 
     private static let valueMax = 40
 
-    init(_ line: Int, _ column: ListingsColumn? = nil, _ value: String = "", _ advice: ListingsAdvice) {
+    init(_ line: Int, _ column: ListingsColumn?, _ value: String, _ advice: ListingsAdvice) {
         self.line = line
         self.column = column?.rawValue
         let shown = value.prefix(Self.valueMax).map { String($0).isPlain(lines: false) ? $0 : "?" }
@@ -137,7 +137,7 @@ package struct ListingsSheet {
         guard record.fields.count <= headerCount else {
             return problems.append(
                 ListingsProblem(
-                    record.line,
+                    record.line, nil, "",
                     ListingsAdvice(
                         "\(record.fields.count) fields where the first line has \(headerCount): put quotes around fields with commas"
                     )))
