@@ -94,7 +94,7 @@ struct TradeFileTests {
         let negotiation = try #require(file.negotiation)
         #expect(negotiation.proposals == events && negotiation.terms.price.amount == 93)
         #expect(negotiation.lastAuthor == .seller && negotiation.seller == Bargain.seller)
-        #expect(file.acceptance == nil && file.letters.count == letters.count)
+        #expect(file.dossier == nil && file.letters.count == letters.count)
     }
 
     @Test("needs the buyer's own signature under the offer, and a listing of the other's")

@@ -75,6 +75,20 @@ struct CharterDocumentTests {
             ("stands there twice", { $0.closers.append("camila") }),
             ("closers", { $0.closers = [] }),
             ("'songs' is no kind", { $0.guestKinds = ["songs"] }),
+            ("market.deadlineHours.pay: 23", { $0.market.deadlineHours["pay"] = 23 }),
+            ("market.deadlineHours.ship is missing", { $0.market.deadlineHours["ship"] = nil }),
+            ("no deadline 'dance'", { $0.market.deadlineHours["dance"] = 24 }),
+            ("market.arbitersMax: 2 is not from 3 to 5", { ($0.market.arbitersMin, $0.market.arbitersMax) = (3, 2) }),
+            ("market.bands: each must be above", { $0.market.bands = [5, 5] }),
+            ("'euro' is no code", { $0.market.currencies = [.init(code: "euro", unitsPerMillion: 1)] }),
+            (
+                "one stands there twice",
+                {
+                    $0.market.currencies = [
+                        .init(code: "EUR", unitsPerMillion: 1), .init(code: "EUR", unitsPerMillion: 2),
+                    ]
+                }
+            ),
         ]
         for (word, change) in changes {
             var other = rules
@@ -94,6 +108,9 @@ struct CharterDocumentTests {
         rules.admission = "approval"
         rules.guestKinds = ["chat"]
         rules.roles["member"]?.may.removeAll { $0 == "invite" }
+        rules.market.cap = 20_000
+        rules.market.deadlineHours["pay"] = 96
+        rules.market.currencies = [.init(code: "EUR", unitsPerMillion: 1_000_000)]
         let answers = Answers()
         try await CommunityDoor.ask(
             .govern(.propose(title: "Other rules", text: "", action: .amend(rules))), configuration: configuration

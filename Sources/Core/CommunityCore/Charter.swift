@@ -81,6 +81,7 @@ package struct Charter: Hashable, Sendable {
     package var votingHours: Int
     /// Ordinary kinds that guests and observers may write.
     package var guestKinds: [EntryKind]
+    package var market: MarketRules
 }
 
 // MARK: What it says
@@ -134,7 +135,7 @@ extension Charter {
             closers: [founder], witnesses: [],
             decision: Rule(yes: Fraction(1, of: 2), quorum: Fraction(1, of: 10), basis: .allMembers),
             amendment: Rule(yes: Fraction(2, of: 3), quorum: Fraction(1, of: 4), basis: .allMembers),
-            votingHours: 72, guestKinds: [])
+            votingHours: 72, guestKinds: [], market: .standard)
     }
 }
 
@@ -196,6 +197,8 @@ extension Charter {
         guestKinds = stride(from: 0, to: kinds.count, by: 2).map {
             EntryKind(UInt16(kinds[$0]) << 8 | UInt16(kinds[$0 + 1]))
         }
+        market = .standard
+        if var message = try reader.messageIfThere(14, "market") { market = try MarketRules(from: &message) }
         try reader.end("charter")
         guard encoded == bytes else { throw .malformed("charter (not canonical)") }
         guard !name.isEmpty, !signers.isEmpty else { throw .malformed("charter (without a name or closers)") }
@@ -226,6 +229,7 @@ extension Charter {
         buffer.write(12, votingHours)
         buffer.writeProtobuf(
             13, bytes: guestKinds.flatMap { [UInt8($0.rawValue >> 8), UInt8(truncatingIfNeeded: $0.rawValue)] })
+        if market != .standard { buffer.write(14) { market.encode(into: &$0) } }
         return Array(buffer.readableBytesView)
     }
 }

@@ -238,6 +238,7 @@ package struct CommunityCore: Sendable {
         state.charter = line.last?.charter
         state.charterDigest = line.last?.digest
         state.charterEdition = line.count
+        state.founder = fold.facts.founding.flatMap { fold.facts.acts[$0].owner }.map { fold.facts.members[$0].id }
         if fold.isCharterUnknown(fold.memo) || (fold.facts.founding != nil && line.isEmpty) {
             state.updatesNeeded.insert(nil)
         }
@@ -314,8 +315,10 @@ package struct CommunityCore: Sendable {
         let author = fold.facts.members[owner].id
         switch entry.body {
         case .vouch(let body):
-            state.vouches[entry.id] = CommunityState.Vouch(id: entry.id, author: author, body: body)
-        case .vouchWithdrawal(let id): state.vouches[id] = nil
+            state.vouches[entry.id] = CommunityState.Vouch(
+                id: entry.id, author: author, body: body, depth: fold.graph.nodes[place].depth)
+        case .vouchWithdrawal(let id):
+            if let vouch = state.vouches.removeValue(forKey: id) { state.vouchesWithdrawn[id] = vouch }
         case .label(let body):
             state.labels[entry.id] = CommunityState.Label(id: entry.id, author: author, body: body)
         case .labelWithdrawal(let body):

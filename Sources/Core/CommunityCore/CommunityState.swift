@@ -17,6 +17,19 @@ package struct CommunityState: Sendable {
         package var devices: [DeviceID]
         /// Why the member is none any more.
         package var ended: Ending?
+
+        package init(
+            id: MemberID, nickname: String, roles: Set<Role>, sponsor: MemberID?, since: EntryID, devices: [DeviceID],
+            ended: Ending?
+        ) {
+            self.id = id
+            self.nickname = nickname
+            self.roles = roles
+            self.sponsor = sponsor
+            self.since = since
+            self.devices = devices
+            self.ended = ended
+        }
     }
 
     package enum Ending: Hashable, Sendable {
@@ -39,6 +52,14 @@ package struct CommunityState: Sendable {
         /// The last entry that counts.
         package var cut: FeedPoint?
         package var certificate: EntryID
+
+        package init(id: DeviceID, member: MemberID, standing: Standing, cut: FeedPoint?, certificate: EntryID) {
+            self.id = id
+            self.member = member
+            self.standing = standing
+            self.cut = cut
+            self.certificate = certificate
+        }
     }
 
     package struct Invite: Hashable, Sendable {
@@ -102,6 +123,15 @@ package struct CommunityState: Sendable {
         package var id: EntryID
         package var author: MemberID
         package var body: VouchBody
+        /// Of the longest way to the founding: by (depth, id) the author's first vouches count before later ones.
+        package var depth: Int
+
+        package init(id: EntryID, author: MemberID, body: VouchBody, depth: Int) {
+            self.id = id
+            self.author = author
+            self.body = body
+            self.depth = depth
+        }
     }
 
     package struct Label: Hashable, Sendable {
@@ -118,12 +148,16 @@ package struct CommunityState: Sendable {
     package var charterDigest: Bytes32?
     /// 1 is the founding's.
     package var charterEdition = 0
+    /// Who founded it, whether still a member or not.
+    package var founder: MemberID?
     package var members: [MemberID: Member] = [:]
     package var devices: [DeviceID: Device] = [:]
     package var invites: [EntryID: Invite] = [:]
     package var pendingJoins: [EntryID: PendingJoin] = [:]
     package var proposals: [EntryID: Proposal] = [:]
     package var vouches: [EntryID: Vouch] = [:]
+    /// They back nobody, but what they have brought about isn't forgotten.
+    package var vouchesWithdrawn: [EntryID: Vouch] = [:]
     package var labels: [EntryID: Label] = [:]
     /// Critical entries of kinds that this version doesn't know; nil stands for the community as a whole.
     package var updatesNeeded: Set<Bytes32?> = []

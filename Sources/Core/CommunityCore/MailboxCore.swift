@@ -490,7 +490,11 @@ package struct MailboxCore: Sendable {
     /// What an entry of ours or to us holds.
     package mutating func open(_ entry: Entry) -> SealedOpening? {
         guard let body = (entry.content?.body).flatMap({ try? SealedBody(bytes: $0) }) else { return nil }
-        return try? reader.open(body, at: SealedPlace(entry.header))
+        return open(body, at: SealedPlace(entry.header))
+    }
+
+    package mutating func open(_ body: SealedBody, at place: SealedPlace) -> SealedOpening? {
+        try? reader.open(body, at: place)
     }
 
     private mutating func finish(_ reading: Reading, _ existing: [MessageRow]) {

@@ -2,7 +2,7 @@
 import DequeModule
 package import TuttiBase
 import TuttiCommunityCore
-import TuttiIdentity
+package import TuttiIdentity
 package import TuttiJournal
 package import TuttiWitness
 
@@ -24,6 +24,8 @@ package struct MarketCore: Sendable {
         case unsealing(RequestID)
         case loadingTrade(RequestID, TradeID)
         case loadingListing(RequestID, TradeFile)
+        /// What an errand needs of an entry.
+        case loadingEntry(RequestID, TradeID)
         case writing(RequestID, Mark)
     }
 
@@ -50,13 +52,25 @@ package struct MarketCore: Sendable {
     private var hasMore = true
     private var tradesDue: Deque<TradeID> = []
     private var pausedUntil: HybridTime?
+    private var errands: TradeErrands
+    private var errandsDue: Deque<TradeID> = []
+    /// When the other side of a trade is late, in milliseconds since 1970.
+    private var silences: [TradeID: UInt64] = [:]
+    /// Letters on their way, and events that witnesses held, by trade.
+    private var letters: [RequestID: (letter: TradeLetter, members: [MemberID])] = [:]
+    private var opening: [RequestID: TradeID] = [:]
+    private let member: MemberID
     private var wasLevel = false
     private var lastRequest: UInt64 = 0
     private var effects: Deque<MarketEffect> = []
     package private(set) var stats = MarketStats()
 
-    /// - Parameter settings: what the journal's disk held.
-    package init(settings: [String: [UInt8]]) {
+    /// - Parameters:
+    ///   - device: signs changes of exposure.
+    ///   - settings: what the journal's disk held.
+    package init(member: MemberID, device: KeyPair, settings: [String: [UInt8]]) {
+        self.member = member
+        errands = TradeErrands(member: member, device: device)
         var mark = Mark()
         mark.read = settings[Self.readSetting].flatMap(Self.number) ?? 0
         mark.open = Self.trades(settings[Self.openSetting] ?? [])
@@ -71,21 +85,31 @@ package struct MarketCore: Sendable {
         switch input {
         case .opened: hasMore = true
         case .loaded(let id, let answer): loaded(id, answer, at: now)
-        case .unsealed(let id, let contents): unsealed(id, contents)
+        case .unsealed(let id, let contents):
+            if let trade = opening.removeValue(forKey: id) { opened(trade, contents) } else { unsealed(id, contents) }
         case .persisted(let id): persisted(id)
         case .persistFailed(let id): persistFailed(id, at: now)
+        case .written(let id, let isGood): written(id, isGood, at: now)
+        case .registered(let slot, let outcome): registered(slot, outcome, at: now)
         }
-        step()
+        step(at: now)
     }
 
     // MARK: Timeouts
 
     /// Wall time.
-    package var nextTimeout: HybridTime? { pausedUntil }
+    package var nextTimeout: HybridTime? {
+        let due = silences.values.min().map { HybridTime(milliseconds: $0) }
+        return [pausedUntil, due].compactMap(\.self).min()
+    }
 
     package mutating func handleTimeout(at now: HybridTime) {
         if let paused = pausedUntil, paused <= now { pausedUntil = nil }
-        step()
+        for (trade, due) in silences.sorted(by: { $0.key < $1.key }) where due <= now.milliseconds {
+            silences[trade] = nil
+            want(trade)
+        }
+        step(at: now)
     }
 
     // MARK: Outputs
@@ -107,6 +131,9 @@ package struct MarketCore: Sendable {
 
     package func trade(_ id: TradeID) -> TradeFile? { trades[id] }
 
+    /// Why the witnesses refuse for good what a trade needs next.
+    package func failure(of trade: TradeID) -> RegisterFailure? { errands.failures[trade] }
+
     // MARK: Reading
 
     private mutating func nextRequest() -> RequestID {
@@ -114,8 +141,10 @@ package struct MarketCore: Sendable {
         return RequestID(MarketCoreLimits.requestBase | lastRequest)
     }
 
-    private mutating func step() {
+    private mutating func step(at now: HybridTime) {
         guard case .idle = work, pausedUntil == nil else { return }
+        runErrands(at: now)
+        guard case .idle = work else { return }
         let id = nextRequest()
         if areSecretsDue {
             work = .loadingSecrets(id)
@@ -164,6 +193,10 @@ package struct MarketCore: Sendable {
             guard case .listings(let rows) = answer else { return pause(at: now) }
             if let row = rows.first { file.fold(seller: row.seller, countersMax: MarketCoreLimits.countersMax) }
             read(file, at: now)
+        case .loadingEntry(id, let trade):
+            guard case .entries(let found) = answer else { return pause(at: now) }
+            work = .idle
+            if let file = trades[trade] { begin(file, found.first, at: now) }
         case .loadingPage(id):
             guard case .opened(let rows, let last) = answer else { return pause(at: now) }
             work = .idle
@@ -175,7 +208,8 @@ package struct MarketCore: Sendable {
                 guard TradeFile.holds(row), !tradesDue.contains(trade) else { continue }
                 tradesDue.append(trade)
             }
-        case .idle, .loadingPage, .loadingSecrets, .unsealing, .loadingTrade, .loadingListing, .writing: stats.late += 1
+        case .idle, .loadingPage, .loadingSecrets, .unsealing, .loadingTrade, .loadingListing, .loadingEntry, .writing:
+            stats.late += 1
         }
     }
 
@@ -201,11 +235,88 @@ package struct MarketCore: Sendable {
                 mark.open.insert(id, at: place)
             }
             trades[id] = file
+            silences[id] = errands.silenceDue(file)
+            want(id)
         } else {
+            silences[id] = nil
             if isListed { mark.open.remove(at: place) }
             trades[id] = nil
         }
         effects.append(.emit(.tradeChanged(id)))
+    }
+
+    // MARK: Errands
+
+    private mutating func want(_ trade: TradeID) {
+        if !errandsDue.contains(trade) { errandsDue.append(trade) }
+    }
+
+    /// Until one of them has to read something.
+    private mutating func runErrands(at now: HybridTime) {
+        while case .idle = work, let trade = errandsDue.popFirst() {
+            guard let file = trades[trade], let need = errands.need(of: file, at: now.milliseconds) else { continue }
+            switch need {
+            case .nothing: begin(file, nil, at: now)
+            case .listing(let entry), .event(let entry):
+                let id = nextRequest()
+                work = .loadingEntry(id, trade)
+                effects.append(.load(.entries([entry]), id))
+            }
+        }
+    }
+
+    private mutating func begin(_ file: TradeFile, _ stored: StoredEntry?, at now: HybridTime) {
+        guard let errand = errands.begin(file, stored, keyring) else { return }
+        effects.append(.register(errand.task, errand.signer))
+    }
+
+    private mutating func registered(_ slot: SlotID, _ outcome: RegisterOutcome, at now: HybridTime) {
+        guard let result = errands.finished(slot, outcome) else { return stats.late += 1 }
+        if let held = result.held {
+            let id = nextRequest()
+            opening[id] = result.trade
+            effects.append(.openHeld(held, id))
+        }
+        if let proof = result.proof {
+            stats.registered += 1
+            send(TradeLetter(result.trade, certificates: [proof.letterBytes]))
+        } else if errands.failures[result.trade] != nil {
+            stats.registerFailures += 1
+            effects.append(.emit(.tradeChanged(result.trade)))
+        } else if case .decided = outcome {
+            want(result.trade)
+        } else {
+            silences[result.trade] = now.milliseconds + MarketCoreLimits.errandPauseMilliseconds
+            want(result.trade)
+        }
+    }
+
+    /// To the other party, who may be off, and to ourselves: what isn't in our own mailbox nothing rests on.
+    private mutating func send(_ letter: TradeLetter) {
+        guard let contract = trades[letter.trade]?.dossier?.contract else { return }
+        let members = [contract.buyer.member, contract.seller.member].filter { $0 != member }
+        write(letter, to: members)
+    }
+
+    private mutating func write(_ letter: TradeLetter, to members: [MemberID]) {
+        let id = nextRequest()
+        letters[id] = (letter, members)
+        effects.append(.write(letter, to: members, id))
+    }
+
+    /// What can't be written is made again: the errand comes up once more.
+    private mutating func written(_ id: RequestID, _ isGood: Bool, at now: HybridTime) {
+        guard let (letter, _) = letters.removeValue(forKey: id), !isGood else { return }
+        stats.diskFailures += 1
+        silences[letter.trade] = now.milliseconds + MarketCoreLimits.errandPauseMilliseconds
+    }
+
+    /// The other's event, which its own letter hasn't brought yet.
+    private mutating func opened(_ trade: TradeID, _ contents: [SealedContent]) {
+        for content in contents where content.kind == .tradeEvent {
+            guard let letter = try? TradeLetter(bytes: content.payload), letter.trade == trade else { continue }
+            write(TradeLetter(trade, events: letter.events), to: [])
+        }
     }
 
     // MARK: The disk

@@ -15,6 +15,10 @@ package enum MarketInput: Sendable {
     case unsealed(RequestID, [SealedContent])
     case persisted(RequestID)
     case persistFailed(RequestID)
+    /// A letter of ours, and whether it is on disk.
+    case written(RequestID, Bool)
+    /// To `.register`.
+    case registered(SlotID, RegisterOutcome)
 }
 
 /// What ``MarketCore`` wants done.
@@ -23,6 +27,12 @@ package enum MarketEffect: Sendable {
     /// Secrets lie under their seal alone: open these entries once more.
     case unseal([EntryID], RequestID)
     case persist(JournalBatch, RequestID)
+    /// To these members' mailboxes and our own. `.written` follows.
+    case write(TradeLetter, to: [MemberID], RequestID)
+    /// Until `.registered` comes; asked for again after a restart.
+    case register(RegisterTask, TradeSigner)
+    /// What witnesses held for us: `.unsealed` follows.
+    case openHeld(HeldEvent, RequestID)
     case emit(MarketEvent)
 }
 
@@ -43,6 +53,8 @@ package struct MarketStats: Hashable, Sendable {
     package var tradesRefused: UInt64 = 0
     package var late: UInt64 = 0
     package var diskFailures: UInt64 = 0
+    package var registered: UInt64 = 0
+    package var registerFailures: UInt64 = 0
 
     package init() {}
 }
@@ -60,6 +72,8 @@ package enum MarketCoreLimits {
     package static let proposalMilliseconds: UInt64 = 48 * 3_600_000
     /// How long a negotiation that lapsed stays among the open ones.
     package static let lapsedKeptMilliseconds: UInt64 = 7 * 86_400_000
+    /// After which an errand that gave no proof is tried again.
+    package static let errandPauseMilliseconds: UInt64 = 60_000
     package static let pauseMilliseconds: UInt64 = 5_000
     /// Sets the market's requests apart from the journal's and the mailbox's.
     static let requestBase: UInt64 = 0x5B << 56

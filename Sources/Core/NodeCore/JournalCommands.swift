@@ -4,6 +4,7 @@ package import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
 package import TuttiMarket
+package import TuttiWitness
 
 /// Everything with which a community's replica begins on this node.
 package struct JournalStart: Sendable {
@@ -69,6 +70,8 @@ package enum JournalCommand: Sendable {
     /// Whether it is on the disk.
     case keyringKept(RequestID, Bool)
     case verified(RequestID, [Bool])
+    /// What became of a `.register`.
+    case registered(SlotID, RegisterOutcome)
 }
 
 /// What the community's replica wants of the embedder.
@@ -89,6 +92,8 @@ package enum JournalResult: Sendable {
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
     case market(MarketEvent)
+    /// Have a slot decided; `.registered` follows. Wanted again after a start, until it is.
+    case register(RegisterTask, TradeSigner)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
 }

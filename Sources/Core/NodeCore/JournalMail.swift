@@ -32,11 +32,16 @@ extension JournalPort {
         market?.handle(input, journal.time(at: now), at: now)
     }
 
-    mutating func perform(_ effect: MarketEffect) {
+    mutating func perform(_ effect: MarketEffect, at now: Instant) {
         switch effect {
         case .load(let query, let id): results.append(.load(query, .market(id)))
         case .unseal(let entries, let id): results.append(.load(.entries(entries), .marketSecrets(id)))
         case .persist(let batch, let id): results.append(.persist(batch, id))
+        case .write(let letter, let members, let id): seal(Letter(letter.content, to: members), for: id, at: now)
+        case .register(let task, let signer): results.append(.register(task, signer))
+        case .openHeld(let held, let id):
+            let content = mailbox?.opened(held.body, at: held.place)
+            tellMarket(.unsealed(id, content.map { [$0] } ?? []), at: now)
         case .emit(let event): results.append(.market(event))
         }
     }
@@ -52,16 +57,33 @@ extension JournalPort {
     mutating func seal(_ letter: Letter, for request: RequestID, at now: Instant) {
         let (sequence, head) = (journal.nextOwnSequence, community.head)
         guard let input = mailbox?.input(letter, for: request, at: sequence, head: head) else {
-            return results.append(.appendFailed(request, journal.ownDevice == nil ? .noDevice : .notSealed))
+            return notAppended(request, journal.ownDevice == nil ? .noDevice : .notSealed, at: now)
         }
         journal.handle(input, at: now)
     }
 
     mutating func appendFailed(_ request: RequestID, _ error: AppendError, at now: Instant) {
         switch mailbox?.appendFailed(request, error) ?? .passOn {
-        case .passOn: results.append(.appendFailed(request, error))
+        case .passOn: notAppended(request, error, at: now)
         case .ours: break
         case .again(let letter): seal(letter, for: request, at: now)
+        }
+    }
+
+    mutating func appended(_ request: RequestID, _ entries: [Entry], at now: Instant) {
+        guard mailbox?.appended(request) ?? true else { return }
+        if MarketCore.owns(request) {
+            tellMarket(.written(request, true), at: now)
+        } else {
+            results.append(.appended(request, entries))
+        }
+    }
+
+    private mutating func notAppended(_ request: RequestID, _ error: AppendError, at now: Instant) {
+        if MarketCore.owns(request) {
+            tellMarket(.written(request, false), at: now)
+        } else {
+            results.append(.appendFailed(request, error))
         }
     }
 }

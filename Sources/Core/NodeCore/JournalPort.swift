@@ -126,7 +126,9 @@ package struct JournalPort: Sendable {
     package mutating func handle(_ command: JournalCommand, at now: Instant, _ context: inout NodeContext) {
         switch command {
         case .start, .stop: break
-        case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
+        case .clockRead(let milliseconds):
+            journal.handle(.clockRead(milliseconds: milliseconds), at: now)
+            market?.handleTimeout(journal.time(at: now), at: now)
         case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
         case .appendSealed(let request, let letter): seal(letter, for: request, at: now)
         case .introduce(let entry):
@@ -154,6 +156,7 @@ package struct JournalPort: Sendable {
         case .loaded(.marketSecrets(let id), let answer): unsealed(id, answer, at: now)
         case .keyringKept(let id, let isKept): tellMailbox(isKept ? .kept(id) : .keepFailed(id), at: now)
         case .verified(let id, let verdicts): journal.handle(.verified(id, verdicts), at: now)
+        case .registered(let slot, let outcome): tellMarket(.registered(slot, outcome), at: now)
         }
     }
 
@@ -248,7 +251,7 @@ package struct JournalPort: Sendable {
             } else if let effect = mailbox?.nextEffect() {
                 perform(effect, at: now)
             } else if let effect = market?.nextEffect() {
-                perform(effect)
+                perform(effect, at: now)
             } else {
                 break
             }
@@ -322,7 +325,7 @@ package struct JournalPort: Sendable {
         case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)
         case .admitted(let entries): admitted(entries, at: now)
         case .appended(let request, let entries):
-            if mailbox?.appended(request) ?? true { results.append(.appended(request, entries)) }
+            appended(request, entries, at: now)
         case .appendFailed(let request, let error): appendFailed(request, error, at: now)
         case .publish(let entries):
             for entry in entries { publish(.entry(entry), at: now, &context, &gossip) }

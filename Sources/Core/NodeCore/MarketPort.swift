@@ -14,8 +14,8 @@ package struct MarketPort: Sendable {
 
     /// Nil for a node that reads nothing that is sealed.
     init?(_ start: JournalStart) {
-        guard start.mailbox != nil, start.device != nil else { return nil }
-        core = MarketCore(settings: start.opening.settings)
+        guard start.mailbox != nil, let device = start.device else { return nil }
+        core = MarketCore(member: start.member, device: device, settings: start.opening.settings)
     }
 
     mutating func handle(_ input: MarketInput, _ time: HybridTime, at now: Instant) {

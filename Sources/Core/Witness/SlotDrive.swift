@@ -534,7 +534,10 @@ extension SlotDrive {
             return lock.map { named.ballot < $0.ballot || named.ballot == $0.ballot && named.value == $0.value }
                 ?? false
         }
-        guard let chosen = choose(good, lock) else { return waitAndRetry(at: now) }
+        let wish = BallotWish(own: ownDigest, requests: requests)
+        guard let chosen = wish.choose(good, lock, in: set, hasDeadline: task.slot.hasDeadline) else {
+            return waitAndRetry(at: now)
+        }
         (justification, value) = chosen
         attempts = 0
         if let plan = state.plan, plan.turn(of: ballot) != signer.key {
@@ -544,41 +547,6 @@ extension SlotDrive {
             return waitAndRetry(at: now)
         }
         enter(.voting(ballot), at: now)
-    }
-
-    /// A quorum of the reports that allows something we can propose; our own event if possible.
-    private func choose(_ reports: [SignedReport], _ lock: Lock?) -> (Justification, SlotValue)? {
-        guard
-            let justification = Justification(
-                preferring(reports, lock), locks: lock.map { [$0] } ?? [], quorum: set.quorum)
-        else { return nil }
-        let value: SlotValue
-        switch justification.choice(in: set, hasDeadline: task.slot.hasDeadline) {
-        case .only(let only): value = only
-        case .events(let digests):
-            let digest = digests.first { $0 == ownDigest } ?? digests.first { requests[$0] != nil }
-            guard let digest else { return nil }
-            value = .event(digest)
-        case .anyEvent:
-            guard let digest = ownDigest ?? requests.keys.min() else { return nil }
-            value = .event(digest)
-        case .nothingYet: return nil
-        }
-        if case .event(let digest) = value, requests[digest] == nil { return nil }
-        return (justification, value)
-    }
-
-    /// The 2f + 1 that serve us best: with the highest lock first, then with our own event, then with any.
-    private func preferring(_ reports: [SignedReport], _ lock: Lock?) -> [SignedReport] {
-        func rank(_ report: SignedReport) -> Int {
-            if let lock, report.report.lock?.ballot == lock.ballot { return 0 }
-            if let ownDigest { return report.report.views.contains(ownDigest) ? 1 : 2 }
-            return report.report.hasPassed ? 1 : 2
-        }
-        let ordered = reports.enumerated().sorted {
-            (rank($0.element), $0.offset) < (rank($1.element), $1.offset)
-        }
-        return ordered.prefix(set.quorum).map(\.element)
     }
 }
 
@@ -601,12 +569,6 @@ extension SlotDrive {
         orders.append(.finished(.decided(certificate, request, after)))
         // The time of the next step runs for a witness from when it holds the certificate.
         enter(.informing(certificate), at: now)
-    }
-}
-
-extension [Bytes32: SlotRequest] {
-    fileprivate subscript(value: SlotValue) -> SlotRequest? {
-        if case .event(let digest) = value { self[digest] } else { nil }
     }
 }
 

@@ -189,7 +189,7 @@ package struct JournalHosts: Sendable {
             return (now + Self.checkDuration, .verified(id, results))
         // This disk keeps every keyring; nothing in the lab reads one again.
         case .keepKeyring(_, let id): return (now, .keyringKept(id, true))
-        case .mailbox, .market, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
+        case .mailbox, .market, .register, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
             told.append((now, node, result))
             return nil
         }

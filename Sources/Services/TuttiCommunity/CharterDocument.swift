@@ -35,6 +35,7 @@ public struct CharterDocument: Hashable, Sendable, Codable {
     public var amendment: Rule
     public var votingHours: Int
     public var guestKinds: [String]
+    public var market: Market
 
     /// - Throws: `CommunityError` that says which rule can't be read.
     public init(json: String) throws {
@@ -107,6 +108,7 @@ extension CharterDocument {
         amendment = Rule(charter.amendment)
         votingHours = charter.votingHours
         guestKinds = charter.guestKinds.map(Names.text)
+        market = Market(charter.market)
     }
 
     /// The charter that it describes, with people looked up in `state`.
@@ -132,6 +134,7 @@ extension CharterDocument {
         charter.amendment = try amendment.rule("amendment")
         charter.votingHours = try Self.number(votingHours, in: 0...24 * 366, "votingHours")
         charter.guestKinds = try guestKinds.map(Names.kind).sorted()
+        charter.market = try market.rules()
         return charter
     }
 
@@ -167,7 +170,7 @@ extension CharterDocument {
         return members
     }
 
-    private static func number(_ value: Int, in range: ClosedRange<Int>, _ what: String) throws -> Int {
+    static func number(_ value: Int, in range: ClosedRange<Int>, _ what: String) throws -> Int {
         guard range.contains(value) else {
             throw CommunityError(
                 .invalidInput, "\(what): \(value) is not from \(range.lowerBound) to \(range.upperBound)")

@@ -162,6 +162,6 @@ extension CommunityNode {
                 "\(role): \(may.isEmpty ? "reads" : may); \(policy.quotaBytesPerDay) bytes a day, \(policy.invitesMax) invites"
             )
         }
-        return lines
+        return lines + CharterDocument.Market.lines(charter.market)
     }
 }

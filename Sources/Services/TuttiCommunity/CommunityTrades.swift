@@ -88,7 +88,7 @@ extension CommunityNode {
         guard let negotiation = file.negotiation, let role = role(in: negotiation) else {
             throw CommunityError(.notFound, "no offer of this trade is here")
         }
-        guard file.acceptance == nil else {
+        guard file.dossier == nil else {
             throw CommunityError(.notAllowed, "the terms are agreed already: `tutti trade status` says what comes next")
         }
         guard !negotiation.hasLapsed(at: configuration.wallClock()) else {

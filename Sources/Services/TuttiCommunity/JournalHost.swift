@@ -97,6 +97,7 @@ final class JournalHost: Sendable {
             case .keepKeyring(let keyring, let id): keep(keyring, id)
             case .mailbox(let event): changes.emit(.mailbox(event))
             case .market(let event): changes.emit(.market(event))
+            case .register: break
             case .verify(let entries, let id): verify(entries, id)
             case .appended(let request, let entries): finish(request, .success(entries))
             case .appendFailed(let request, let error): finish(request, .failure(error))
