@@ -18,7 +18,11 @@ struct TradeGroup: AsyncParsableCommand {
               tutti trade paid 77b0e1 --way bank --reference "bass 77b0"
               tutti trade status 77b0e1
             """,
-        subcommands: [Offer.self, Counter.self, Accept.self, Status.self, List.self],
+        subcommands: [
+            Offer.self, Counter.self, Accept.self, Sign.self, Paid.self, Received.self, Ship.self, Receipt.self,
+            Proof.self, Complete.self, Cancel.self, Refund.self, Dispute.self, Answer.self,
+            Acknowledge.self, Rule.self, Challenge.self, Open.self, Status.self, List.self, Export.self,
+        ],
         defaultSubcommand: List.self)
 }
 
@@ -45,6 +49,8 @@ struct ProposalOptions: ParsableArguments {
 struct TradeOptions: ParsableArguments {
     @Argument(help: "How the trade's id begins.") var trade: String
     @OptionGroup var options: CommunityOptions
+
+    func act(_ act: TradeAct) async throws { try await options.ask(.trade(.act(trade: trade, act))) }
 }
 
 extension TradeGroup {
@@ -84,5 +90,15 @@ extension TradeGroup {
         @Flag(help: "Also those that are over.") var all = false
         @OptionGroup var options: CommunityOptions
         func run() async throws { try await options.ask(.trade(.list(all: all))) }
+    }
+
+    struct Export: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write a trade's dossier to a file; who has it can check it, and read it.")
+        @OptionGroup var trade: TradeOptions
+        @Argument(help: "The file.", completion: .file()) var path: String
+        func run() async throws {
+            try await trade.options.ask(.trade(.export(trade: trade.trade, path: Console.path(path))))
+        }
     }
 }

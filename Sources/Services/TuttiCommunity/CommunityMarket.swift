@@ -17,15 +17,18 @@ extension CommunityNode {
 
     func market(_ command: MarketCommand) async throws -> CommunityReply {
         switch command {
-        case .list(let draft): .listing(try await list(draft))
-        case .revise(let listing, let change): .listing(try await revise(listing, change))
-        case .end(let listing, let sold): .listing(try await end(listing, sold ? .sold : .withdrawn))
-        case .search(let search): .listings(try await self.search(search))
-        case .show(let listing): .listing(try await summary(try await self.listing(listing), withDelivery: true))
-        case .categories: .categories(try await categories())
-        case .importFile(let file): .imported(try await importListings(file))
+        case .arbitrate(let fee, let languages, let cap, let days):
+            try await arbitrate(fee: fee, languages: languages, cap: cap, days: days)
+            return .done
+        case .list(let draft): return .listing(try await list(draft))
+        case .revise(let listing, let change): return .listing(try await revise(listing, change))
+        case .end(let listing, let sold): return .listing(try await end(listing, sold ? .sold : .withdrawn))
+        case .search(let search): return .listings(try await self.search(search))
+        case .show(let listing): return .listing(try await summary(try await self.listing(listing), withDelivery: true))
+        case .categories: return .categories(try await categories())
+        case .importFile(let file): return .imported(try await importListings(file))
         case .exportFile(let path, let jsonLines):
-            .exported(entries: try await exportListings(to: path, asJSON: jsonLines))
+            return .exported(entries: try await exportListings(to: path, asJSON: jsonLines))
         }
     }
 
@@ -61,7 +64,7 @@ extension CommunityNode {
             reference: draft.reference, delivery: try ListingTyping.delivery(draft.delivery, currency))
         if let refusal = terms.refusal { throw ListingTyping.refused(refusal) }
         let secret = try await marketSecret()
-        let stub = Self.stub(of: terms, secret)
+        let stub = Self.stub(of: terms, secret, try await witnessSet())
         let entry = try await actAlone { port, _ in
             guard let body = ListingBody(stub: stub, terms: terms) else {
                 throw CommunityError(.invalidInput, "no listing can say that")

@@ -36,10 +36,10 @@ extension CommunityNode {
             }
         }
         guard !order.isDryRun, plan.problems.isEmpty || order.skipsBad else { return summary }
-        let secret = try await marketSecret()
+        let (secret, witnesses) = (try await marketSecret(), try await witnessSet())
         for start in stride(from: 0, to: plan.acts.count, by: Self.batchMax) {
             let acts = plan.acts[start..<min(start + Self.batchMax, plan.acts.count)]
-            let drafts = try acts.map { try Self.body(of: $0, secret) }
+            let drafts = try acts.map { try Self.body(of: $0, secret, witnesses) }
             try await act { port, _ in
                 drafts.map {
                     EntryDraft(kind: $0, retention: .year, body: $1, governance: port.community.head)
@@ -50,10 +50,12 @@ extension CommunityNode {
         return summary
     }
 
-    private static func body(of act: ListingsImport.Act, _ secret: MarketSecret) throws -> (EntryKind, [UInt8]) {
+    private static func body(
+        of act: ListingsImport.Act, _ secret: MarketSecret, _ witnesses: WitnessSet?
+    ) throws -> (EntryKind, [UInt8]) {
         switch act {
         case .list(let terms):
-            guard let body = ListingBody(stub: stub(of: terms, secret), terms: terms) else { break }
+            guard let body = ListingBody(stub: stub(of: terms, secret, witnesses), terms: terms) else { break }
             return (.listing, body.bytes)
         case .revise(let listing, let terms):
             guard let body = ListingRevisionBody(listing: listing, terms: terms) else { break }
@@ -65,12 +67,14 @@ extension CommunityNode {
         throw CommunityError(.invalidInput, "no listing can say that")
     }
 
-    /// What witnesses are to know of a new listing.
-    static func stub(of terms: ListingTerms, _ secret: MarketSecret) -> ListingStub {
+    /// What witnesses are to know of a new listing. A listing is for the witnesses of its day for ever; what was listed when
+    /// there were none can't be reserved.
+    static func stub(of terms: ListingTerms, _ secret: MarketSecret, _ witnesses: WitnessSet?) -> ListingStub {
         var source = KeySource.system
         let nonce = source.nextBytes32()
         return ListingStub(
-            seller: secret.keyPair(for: .listing(nonce: nonce)).tradeKey, witnesses: WitnessSetID(.zero),
+            seller: secret.keyPair(for: .listing(nonce: nonce)).tradeKey,
+            witnesses: witnesses?.id ?? WitnessSetID(.zero),
             quantity: terms.quantity, nonce: nonce)
     }
 

@@ -20,6 +20,8 @@ extension CommunityNode {
         case .accept(let trade): .trade(try await accept(trade))
         case .status(let trade): .trade(try await summary(try await file(trade)))
         case .list(let all): .trades(try await trades(all: all))
+        case .act(let trade, let step): .trade(try await act(trade, step))
+        case .export(let trade, let path): .exported(entries: try await exportDossier(trade, to: path))
         }
     }
 
@@ -59,8 +61,7 @@ extension CommunityNode {
         let (negotiation, role) = try await negotiation(typed)
         // A buyer agrees by proposing the same; then it is the seller's to reserve the unit.
         if role == .buyer { return try await propose(negotiation.terms, in: negotiation, as: role) }
-        throw CommunityError(
-            .notAllowed, "this community has no witnesses yet: a reservation needs at least four, named in its charter")
+        return try await acceptOffer(negotiation)
     }
 
     private func propose(
@@ -105,23 +106,23 @@ extension CommunityNode {
         return settings.member == negotiation.offer.buyer.member ? .buyer : nil
     }
 
-    private func checkMailbox(of member: MemberID) async throws {
+    func checkMailbox(of member: MemberID) async throws {
         guard try await read({ $0.mailbox?.core.canWrite(to: member) ?? false }) else {
             throw CommunityError(
                 .notAllowed, "the other's node has told no key to seal for yet: it does when it is next up")
         }
     }
 
-    private func desk() async throws -> TradeDesk {
+    func desk() async throws -> TradeDesk {
         guard let community = settings.community, let member = settings.member else { throw CommunityError.noDevice }
         let keyring = try await read { $0.market?.core.keyring ?? MarketKeyring() }
         return TradeDesk(community: community, member: member, keyring: keyring)
     }
 
-    private static let unsayable = CommunityError(.invalidInput, "no trade can say that: shorten it")
+    static let unsayable = CommunityError(.invalidInput, "no trade can say that: shorten it")
 
     /// To the others' mailboxes and our own; returns when our own market has read it.
-    private func send(_ event: TradeEvent, to others: [MemberID]) async throws -> TradeSummary {
+    func send(_ event: TradeEvent, to others: [MemberID]) async throws -> TradeSummary {
         let changes = changes.watch()
         let letter = TradeLetter(event.trade, events: [event.bytes])
         _ = try await append(Letter(letter.content, to: others))
@@ -137,18 +138,20 @@ extension CommunityNode {
 
     // MARK: Reading
 
-    private func file(_ typed: String) async throws -> TradeFile {
+    func file(_ typed: String) async throws -> TradeFile {
         try await waitForMarket()
-        let open = try await read { $0.market?.core.openTrades ?? [] }
+        let open = try await files()
         let id = try Names.match(typed, open.map(\.id), \.bytes, "open trade")
         guard let file = open.first(where: { $0.id == id }) else { throw CommunityError.noDevice }
         return file
     }
 
+    func files() async throws -> [TradeFile] { try await read { $0.market?.core.openTrades ?? [] } }
+
     private func trades(all: Bool) async throws -> [TradeSummary] {
         try await waitForMarket()
         var summaries: [TradeSummary] = []
-        for file in try await read({ $0.market?.core.openTrades ?? [] }) where file.negotiation != nil {
+        for file in try await files() where file.negotiation != nil {
             let summary = try await summary(file)
             if all || !summary.isOver { summaries.append(summary) }
         }
@@ -166,6 +169,7 @@ extension CommunityNode {
     }
 
     private func summary(_ file: TradeFile) async throws -> TradeSummary {
+        if let dossier = file.dossier { return try await summary(file, dossier) }
         guard let negotiation = file.negotiation, let role = role(in: negotiation) else {
             throw CommunityError(.notFound, "no offer of this trade is here")
         }

@@ -11,6 +11,8 @@ public enum MarketCommand: Sendable, Codable {
     case search(ListingSearch)
     case show(listing: String)
     case categories
+    /// From now on contracts may name this member as an arbiter; with 0 days no more.
+    case arbitrate(feePermille: Int, languages: [String], cap: Int64, days: Int)
     case importFile(ListingsFile)
     /// One's own that are open.
     case exportFile(path: String, jsonLines: Bool)
