@@ -19,6 +19,7 @@ struct MarketGroup: AsyncParsableCommand {
             """,
         subcommands: [
             List.self, Search.self, Show.self, Revise.self, End.self, Categories.self, Import.self, Export.self,
+            Arbitrate.self,
         ],
         defaultSubcommand: Search.self)
 }

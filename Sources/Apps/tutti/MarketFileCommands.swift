@@ -58,4 +58,20 @@ extension MarketGroup {
             try await options.ask(.market(.exportFile(path: Console.path(path), jsonLines: jsonLines)))
         }
     }
+
+    struct Arbitrate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Consent to judge: contracts may name you from now on.",
+            discussion: """
+                For members whose role lets them arbitrate. Say it again before it ends; with --days 0 it ends now.
+                """)
+        @Option(help: "Of the price, in thousandths.") var fee = 0
+        @Option(help: "That you read, such as en; may be repeated.") var language: [String] = []
+        @Option(help: "The most that a trade may be about, in the charter's units.") var cap: Int64 = 1_000_000
+        @Option(help: "For how long.") var days = 180
+        @OptionGroup var options: CommunityOptions
+        func run() async throws {
+            try await options.ask(.market(.arbitrate(feePermille: fee, languages: language, cap: cap, days: days)))
+        }
+    }
 }
