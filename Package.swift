@@ -145,8 +145,8 @@ var targets: [Target] = [
     tests(
         "TuttiCommunity",
         [
-            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiMarket", "TuttiNodeCore",
-            "TuttiStorage", "Tutti", "TuttiCommunity", nio,
+            "TuttiBase", "TuttiIdentity", "TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket",
+            "TuttiNodeCore", "TuttiStorage", "Tutti", "TuttiCommunity", nio,
         ]),
 ]
 
@@ -161,6 +161,12 @@ if Context.environment["TUTTI_BENCHMARKS"] != nil {
             name: "Replica",
             dependencies: ["TuttiBase", "TuttiJournal", "TuttiCommunityCore", "Tutti", "TuttiCommunity"],
             path: "Benchmarks/Replica", swiftSettings: settings),
+        .executableTarget(
+            name: "Witness",
+            dependencies: [
+                "TuttiBase", "TuttiIdentity", "TuttiWitness", "Tutti", "TuttiCommunity", nio, deque,
+            ],
+            path: "Benchmarks/Witness", swiftSettings: settings),
         .executableTarget(
             name: "Ping", dependencies: ["TuttiBase", "TuttiIdentity", "TuttiConnection", nio], path: "Benchmarks/Ping",
             swiftSettings: settings),

@@ -179,7 +179,7 @@ struct World {
                 require(device != founded.founder.device, "our own feed isn't frozen by others")
             }
         case .keepKeyring(_, let id): due.append(.keyringKept(id, true))
-        case .sync, .communityChanged, .mailbox, .market, .register: return
+        case .sync, .communityChanged, .mailbox, .market, .register, .witness: return
         }
     }
 

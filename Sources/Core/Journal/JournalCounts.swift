@@ -10,6 +10,8 @@ package struct JournalCount: Hashable, Sendable {
         case violations
         /// What we refused to peers who asked.
         case refusals
+        /// The deadline register: what is served as a witness, and what is asked of witnesses.
+        case witness
     }
 
     package let group: Group

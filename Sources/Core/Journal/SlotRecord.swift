@@ -11,6 +11,9 @@ package struct SlotShelf: Hashable, Comparable, Sendable {
     /// What this node asks of witnesses, as a party.
     package static let register = SlotShelf(2)
 
+    /// The witness sets that the charter has led to, by number.
+    package static let witnessSets = SlotShelf(3)
+
     /// The setting by which a folder knows that its witness's records are the last ones.
     package static let stampName = "witnessStamp"
 

@@ -101,15 +101,22 @@ package struct MarketRoster: Sendable {
         }
     }
 
+    /// The latest card of the member's good devices, whether or not the charter names the member.
+    package func witness(_ member: MemberID, _ state: CommunityState) -> Witness? {
+        latest(of: member, state, cards).map { device, words in
+            Witness(member: member, device: device, card: words.body, entry: words.order.1)
+        }
+    }
+
     /// The members whom the charter names, by their keys: the first 4, 7, 10 or 13 of those who have a card. The charter
     /// alone says who witnesses, so nobody gets in, or somebody else out, by a key made to fit.
     package func witnesses(_ state: CommunityState) -> [Witness] {
         var keys: Set<TradeKey> = []
         let seated = (state.charter?.witnesses ?? []).compactMap { member -> Witness? in
-            guard state.isMember(member), let (device, words) = latest(of: member, state, cards),
-                keys.insert(words.body.key).inserted
+            guard state.isMember(member), let witness = witness(member, state),
+                keys.insert(witness.card.key).inserted
             else { return nil }
-            return Witness(member: member, device: device, card: words.body, entry: words.order.1)
+            return witness
         }
         let count = stride(from: WitnessSet.countMax, through: WitnessSet.countMin, by: -3).first { $0 <= seated.count }
         return Array(seated.prefix(count ?? 0))

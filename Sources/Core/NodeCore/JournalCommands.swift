@@ -48,6 +48,7 @@ package enum JournalReader: Hashable, Sendable {
     case market(RequestID)
     /// Entries that the mailbox opens for the market.
     case marketSecrets(RequestID)
+    case witness(RequestID)
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
@@ -72,6 +73,8 @@ package enum JournalCommand: Sendable {
     case verified(RequestID, [Bool])
     /// What became of a `.register`.
     case registered(SlotID, RegisterOutcome)
+    case checked(RequestID, [Bool])
+    case witness(WitnessCommand)
 }
 
 /// What the community's replica wants of the embedder.
@@ -84,6 +87,8 @@ package enum JournalResult: Sendable {
     case keepKeyring([UInt8], RequestID)
     /// Check signatures off the loop; `.verified` follows.
     case verify([Entry], RequestID)
+    /// The same for what is asked of a witness, or what witnesses answered; `.checked` follows.
+    case check([SignatureCheck], RequestID)
     case appended(RequestID, [Entry])
     case appendFailed(RequestID, AppendError)
     /// On disk, in order.
@@ -96,4 +101,5 @@ package enum JournalResult: Sendable {
     case register(RegisterTask, TradeSigner)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
+    case witness(WitnessEvent)
 }

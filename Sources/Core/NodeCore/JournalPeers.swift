@@ -33,6 +33,12 @@ struct JournalPeers: Sendable {
     func peer(of device: DeviceID) -> PeerID? { peers[device] }
     func device(of peer: PeerID) -> DeviceID? { known[peer]?.hello.device }
 
+    /// Whose node it is; nil unless everything of the community is open to it.
+    func member(of peer: PeerID, _ roster: Roster) -> MemberID? {
+        guard let known = known[peer], known.standing == .open(.all) else { return nil }
+        return roster.devices[known.hello.device]?.member
+    }
+
     mutating func setReady(_ peer: PeerID) { ready.insert(peer) }
 
     func standing(of hello: SyncHello, _ roster: Roster) -> Standing {

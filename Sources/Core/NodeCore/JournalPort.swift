@@ -42,7 +42,7 @@ package struct JournalPort: Sendable {
     private var sent: [RequestID: SyncRequest] = [:]
     private var waiters: [RequestID: Waiter] = [:]
     private var judgements = GossipJudgements()
-    private var members = JournalPeers()
+    private(set) var members = JournalPeers()
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
     var results: [JournalResult] = []
@@ -125,7 +125,7 @@ package struct JournalPort: Sendable {
 
     package mutating func handle(_ command: JournalCommand, at now: Instant, _ context: inout NodeContext) {
         switch command {
-        case .start, .stop: break
+        case .start, .stop, .loaded(.witness, _), .checked, .witness: break
         case .clockRead(let milliseconds):
             journal.handle(.clockRead(milliseconds: milliseconds), at: now)
             market?.handleTimeout(journal.time(at: now), at: now)

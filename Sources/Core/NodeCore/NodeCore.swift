@@ -22,6 +22,7 @@ package struct NodeCore: Sendable {
         case membership
         case autonat
         case journal
+        case witness
     }
 
     private var context: NodeContext
@@ -31,6 +32,7 @@ package struct NodeCore: Sendable {
     private var discovery: DiscoveryPort?
     private var autonat: AutoNATPort?
     private var journal: JournalPort?
+    private var witness: WitnessPort?
     /// For the journal, which begins later than the node.
     private let journalSeed: UInt64
     private let kademliaFollowsReachability: Bool
@@ -104,6 +106,7 @@ package struct NodeCore: Sendable {
         all += membership?.protocols ?? []
         all += autonat?.protocols ?? []
         all += journal?.protocols ?? []
+        all += witness?.protocols ?? []
         return all
     }
 
@@ -120,7 +123,8 @@ package struct NodeCore: Sendable {
         case .membership(let command): membership?.handle(command, at: now, &context)
         case .journal(.start(let start)): startJournal(start, at: now)
         case .journal(.stop): stopJournal(at: now)
-        case .journal(let command): journal?.handle(command, at: now, &context)
+        case .journal(.witness(let command)): witness?.handle(command, at: now)
+        case .journal(let command): handle(command, at: now)
         case .discovery(.restore(let snapshot)): restore(snapshot, at: now)
         case .discovery(let command): discovery?.handle(command, at: now, &context)
         }
@@ -142,6 +146,7 @@ package struct NodeCore: Sendable {
         if let next = discovery?.nextTimeout, next <= now { discovery?.handleTimeout(at: now) }
         if let next = autonat?.nextTimeout, next <= now { autonat?.handleTimeout(at: now) }
         if let next = journal?.nextTimeout, next <= now { journal?.handleTimeout(at: now, &context) }
+        if let next = witness?.nextTimeout, next <= now { witness?.handleTimeout(at: now) }
         settle(at: now)
     }
 
@@ -154,6 +159,7 @@ package struct NodeCore: Sendable {
         if let next = discovery?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = autonat?.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = journal?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = witness?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
@@ -167,12 +173,17 @@ package struct NodeCore: Sendable {
 
     /// The replica of the community, when there is one.
     package var replica: JournalPort? { journal }
+    /// The deadline register, beside a replica.
+    package var register: WitnessPort? { witness }
+    /// Counts since the replica began, always in the same order.
+    package var replicaCounts: [JournalCount] { (journal?.counts ?? []) + (witness?.counts ?? []) }
 
     private mutating func startJournal(_ start: JournalStart, at now: Instant) {
         stopJournal(at: now)
         var port = JournalPort(start, own: context.peers.ownID, seed: journalSeed, at: now)
         port.begin(at: now, context)
         journal = port
+        witness = WitnessPort(start, seed: ~journalSeed, at: now)
         gossip?.handle(.subscribe(port.topic), at: now, &context)
         outbox.append(.protocolsChanged)
     }
@@ -180,8 +191,15 @@ package struct NodeCore: Sendable {
     private mutating func stopJournal(at now: Instant) {
         guard let port = journal else { return }
         journal = nil
+        witness = nil
         gossip?.handle(.unsubscribe(port.topic), at: now, &context)
         outbox.append(.protocolsChanged)
+    }
+
+    private mutating func handle(_ command: JournalCommand, at now: Instant) {
+        if witness?.answered(command, at: now) == true { return }
+        if case .clockRead(let milliseconds) = command { witness?.clockRead(milliseconds, at: now) }
+        journal?.handle(command, at: now, &context)
     }
 
     private mutating func restore(_ snapshot: PeerStoreSnapshot, at now: Instant) {
@@ -235,6 +253,7 @@ package struct NodeCore: Sendable {
         if membership?.speaks(name) == true { return .membership }
         if autonat?.speaks(name) == true { return .autonat }
         if journal?.speaks(name) == true { return .journal }
+        if witness?.speaks(name) == true { return .witness }
         return nil
     }
 
@@ -244,6 +263,7 @@ package struct NodeCore: Sendable {
         if membership?.owns(request) == true { return .membership }
         if autonat?.owns(request) == true { return .autonat }
         if journal?.owns(request) == true { return .journal }
+        if witness?.owns(request) == true { return .witness }
         return nil
     }
 
@@ -254,6 +274,7 @@ package struct NodeCore: Sendable {
         case .membership: membership?.handle(input, at: now, &context)
         case .autonat: autonat?.handle(input, at: now, &context)
         case .journal: journal?.handle(input, at: now, &context)
+        case .witness: witness?.handle(input, at: now, &context, journal)
         }
     }
 
@@ -263,6 +284,7 @@ package struct NodeCore: Sendable {
         membership?.handle(input, at: now, &context)
         autonat?.handle(input, at: now, &context)
         journal?.handle(input, at: now, &context)
+        witness?.handle(input, at: now, &context, journal)
     }
 
     /// Carries effects between the cores until all are quiet; what concerns the outside is left in `outbox`.
@@ -279,7 +301,7 @@ package struct NodeCore: Sendable {
             gossip?.settle(at: now, &context, &outbox)
             membership?.settle(at: now, &context, &outbox)
             autonat?.settle(at: now, &context)
-            if journal?.settle(at: now, &context, &gossip, &outbox) == true { hasMore = true }
+            if settleJournal(at: now) { hasMore = true }
             if !context.exchanged.isEmpty { settleExchanged(at: now) }
             if context.isReachabilityStale { settleReachability(at: now) }
             while let effect = discovery?.nextEffect() {
@@ -293,6 +315,19 @@ package struct NodeCore: Sendable {
             swap(&commands, &context.commands)
             for command in commands { perform(command, at: now) }
         }
+    }
+
+    /// The register hears what the replica tells the embedder.
+    private mutating func settleJournal(at now: Instant) -> Bool {
+        let before = outbox.count
+        var isBusy = journal?.settle(at: now, &context, &gossip, &outbox) == true
+        if witness != nil {
+            for index in before..<outbox.count {
+                if case .journal(let result) = outbox[index] { witness?.overheard(result) }
+            }
+            if witness?.settle(at: now, &context, journal, &outbox) == true { isBusy = true }
+        }
+        return isBusy
     }
 
     private mutating func settleExchanged(at now: Instant) {

@@ -4,6 +4,7 @@ import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
 package import TuttiNodeCore
+import TuttiWitness
 
 import struct NIOCore.ByteBuffer
 
@@ -93,6 +94,7 @@ package struct JournalHosts: Sendable {
     private let planted: Planted
     private var hosts: [Host] = []
     private var verdicts: [Question: Bool] = [:]
+    private var checkVerdicts: [SignatureCheck: Bool] = [:]
     package private(set) var checked = 0
     package private(set) var forged = 0
     /// What is for whoever uses a replica.
@@ -187,9 +189,11 @@ package struct JournalHosts: Sendable {
             }
             let results = entries.map { isAuthentic($0) || planted == .blindness }
             return (now + Self.checkDuration, .verified(id, results))
+        case .check(let checks, let id):
+            return (now + Self.checkDuration, .checked(id, checks.map { isValid($0) }))
         // This disk keeps every keyring; nothing in the lab reads one again.
         case .keepKeyring(_, let id): return (now, .keyringKept(id, true))
-        case .mailbox, .market, .register, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged:
+        case .mailbox, .market, .register, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged, .witness:
             told.append((now, node, result))
             return nil
         }
@@ -201,6 +205,14 @@ package struct JournalHosts: Sendable {
         checked += 1
         let verdict = planted == .bodies ? entry.isSignatureValid : GovernanceEntry.isAuthentic(entry)
         verdicts[question] = verdict
+        return verdict
+    }
+
+    private mutating func isValid(_ check: SignatureCheck) -> Bool {
+        if let known = checkVerdicts[check] { return known }
+        checked += 1
+        let verdict = check.isValid
+        checkVerdicts[check] = verdict
         return verdict
     }
 

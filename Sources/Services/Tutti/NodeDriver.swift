@@ -559,7 +559,7 @@ final class NodeDriver: ConnectionOwner, @unchecked Sendable {
         metrics.export(
             core.peers.stats, turnedAway: transport?.turnedAwayCount ?? 0, peers: directory.count,
             connections: handles.count)
-        if let replica = core.replica { metrics.export(replica.counts) }
+        if core.replica != nil { metrics.export(core.replicaCounts) }
     }
 
     private func arm() {

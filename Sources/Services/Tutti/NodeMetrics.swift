@@ -95,6 +95,7 @@ struct NodeMetrics {
         case .sync: "sync"
         case .violations: "sync_violations"
         case .refusals: "sync_refusals"
+        case .witness: "witness"
         }
     }
 

@@ -10,6 +10,14 @@ extension Node {
         return { driver.submit(.journal($0)) }
     }
 
+    /// The same with the deadline register.
+    package func readRegister<Value: Sendable>(
+        _ body: @escaping @Sendable (borrowing WitnessPort) -> Value
+    ) async throws(NodeError) -> Value? {
+        let driver = try await started(.start, peer: nil, deadline: nil).driver
+        return await driver.read { core in core.register.map { body($0) } }
+    }
+
     /// Where the peer can be dialled, as far as is known here.
     package func knownAddresses(of peer: PeerID) async throws(NodeError) -> [Multiaddr] {
         await (try await started(.dial, peer: peer, deadline: nil)).driver.addresses(of: peer)

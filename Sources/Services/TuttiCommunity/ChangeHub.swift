@@ -3,6 +3,7 @@ import Synchronization
 import TuttiCommunityCore
 import TuttiJournal
 import TuttiMarket
+import TuttiNodeCore
 
 /// What changed in a community's replica.
 enum CommunityChange: Sendable {
@@ -13,6 +14,7 @@ enum CommunityChange: Sendable {
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
     case market(MarketEvent)
+    case register(WitnessEvent)
 }
 
 /// Tells those who look on; a slow one misses the oldest.

@@ -241,7 +241,7 @@ extension CommunityNode {
             return try await self.rows(spot, count: Self.sentMax).filter { row in
                 row.sequence <= through && row.device == device
             }
-        case .mailbox, .market, .communityChanged, .journal, .sync: break
+        case .mailbox, .market, .communityChanged, .journal, .sync, .register: break
         }
         guard !ids.isEmpty, case .messages(let rows) = await host.writer.answer(.messageRows(ids)) else { return [] }
         if spot.other != nil, rows.contains(where: { $0.channel == ChatReads.rows(of: spot.id) }) {

@@ -5,7 +5,10 @@ import TuttiNodeCore
 
 /// What was taken, and what was refused and why, since the node started.
 extension CommunityNode {
-    package func counts() async throws -> [JournalCount] { try await read { $0.counts } }
+    package func counts() async throws -> [JournalCount] {
+        let register = try await node.readRegister { $0.counts } ?? []
+        return try await read { $0.counts } + register
+    }
 
     func countSummaries() async throws -> [CountSummary] {
         let disk = host.writer.stats

@@ -84,6 +84,7 @@ public final class CommunityNode: Service, Sendable {
             group.addTask { try await self.untilStopped { try await self.readClock() } }
             group.addTask { try await self.untilStopped { try await self.closeInvites() } }
             group.addTask { try await self.untilStopped { try await self.keepTellingOfSeals() } }
+            group.addTask { try await self.untilStopped { try await self.keepWitness() } }
             defer { group.cancelAll() }
             while try await group.next() == false {}
         }

@@ -16,7 +16,7 @@ import TuttiStorage
 final class JournalHost: Sendable {
     typealias Appended = Result<[Entry], AppendError>
 
-    /// Entries that are worth another thread.
+    /// Signatures that are worth another thread.
     private static let chunkMin = 8
 
     /// Where answers go. A closure alone in a generic place is wrapped once more each time it is looked at.
@@ -97,28 +97,37 @@ final class JournalHost: Sendable {
             case .keepKeyring(let keyring, let id): keep(keyring, id)
             case .mailbox(let event): changes.emit(.mailbox(event))
             case .market(let event): changes.emit(.market(event))
-            case .register: break
-            case .verify(let entries, let id): verify(entries, id)
+            // The register is beside the replica in the node; both speak by commands.
+            case .register(let task, let signer): answer(.witness(.drive(task, signer)))
+            case .verify(let entries, let id):
+                judge(entries.count, { GovernanceEntry.isAuthentic(entries[$0]) }, told: { .verified(id, $0) })
+            case .check(let checks, let id):
+                judge(checks.count, { checks[$0].isValid }, told: { .checked(id, $0) })
             case .appended(let request, let entries): finish(request, .success(entries))
             case .appendFailed(let request, let error): finish(request, .failure(error))
             case .admitted(let entries): changes.emit(.admitted(entries))
             case .event(let event): changes.emit(.journal(event))
             case .sync(let event): changes.emit(.sync(event))
             case .communityChanged: changes.emit(.communityChanged)
+            case .witness(let event):
+                if case .finished(let slot, let outcome) = event { answer(.registered(slot, outcome)) }
+                changes.emit(.register(event))
             }
         }
     }
 
-    /// On all processors, in pieces.
-    private func verify(_ entries: [Entry], _ id: RequestID) {
-        let pieces = min(System.coreCount, max(1, entries.count / Self.chunkMin))
-        let size = (entries.count + pieces - 1) / pieces
-        let verdicts = VerdictBoard(entries.count, pieces: pieces) { self.answer(.verified(id, $0)) }
+    /// Public-key work on all processors, in pieces.
+    private func judge(
+        _ count: Int, _ isValid: @escaping @Sendable (Int) -> Bool, told: @escaping @Sendable ([Bool]) -> JournalCommand
+    ) {
+        let pieces = min(System.coreCount, max(1, count / Self.chunkMin))
+        let size = (count + pieces - 1) / pieces
+        let verdicts = VerdictBoard(count, pieces: pieces) { self.answer(told($0)) }
         for piece in 0..<pieces {
-            let range = min(piece * size, entries.count)..<min((piece + 1) * size, entries.count)
+            let range = min(piece * size, count)..<min((piece + 1) * size, count)
             NIOThreadPool.singleton.submit { state in
                 guard case .active = state else { return verdicts.put(range.map { _ in false }, at: range) }
-                verdicts.put(entries[range].map(GovernanceEntry.isAuthentic), at: range)
+                verdicts.put(range.map(isValid), at: range)
             }
         }
     }
