@@ -7,8 +7,11 @@ usage: Tests/Interop/trade.py TUTTI          TUTTI: the built command
 Camila founds, Rosa and Jun join. Rosa lists, Jun finds it on his own node, whatever became of hers. A second device of Rosa's,
 begun by her recovery code alone, revises what the first one listed. Then Jun makes an offer, Rosa another one, Jun agrees: the
 two are never up at the same time, and Camila's node, which can't read a word of it, holds it for them.
+
+Then eight: four witnesses, the founder among them, and two arbiters. Rosa reserves, Jun signs and pays; the founder's process is
+killed (SIGKILL); the trade goes on to its end all the same, and both sides' dossiers say so by certificates.
 """
-import os, shutil, signal, sys, tempfile, traceback
+import json, os, shutil, signal, sys, tempfile, time, traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from community import code, wait
@@ -18,6 +21,11 @@ SECRET = "no third person is to read this"
 
 
 class Trader(Person):
+    def kinds(self, kind):
+        """How many entries of a kind this node holds."""
+        return sum(1 for line in self.ask("journal", "log", "--count", "10000", "--json")
+                   if json.loads(line)["entry"]["_0"]["kind"] == kind)
+
     def found(self, *words):
         return [listing["title"] for listing in self.json("market", "search", *words)]
 
@@ -115,16 +123,103 @@ def bargain(camila, rosa, jun):
     print("     offer, counter-offer and agreement of two who were never up together, through a node that can't read them")
 
 
+WITNESSES, ARBITERS = ["camila", "noor", "ada", "eli"], ["vera", "wim"]
+
+
+def appoint(people, root):
+    """Four witnesses by an amendment of the charter, two arbiters by their consent."""
+    camila = people["camila"]
+    path = os.path.join(root, "rules.json")
+    rules = camila.charter()
+    rules["witnesses"] = WITNESSES
+    with open(path, "w") as file:
+        json.dump(rules, file)
+    camila.ask("community", "propose", "Witnesses", "--text", "the four of us", "--amend", path)
+    for person in people.values():
+        wait("the proposal at %s's" % person.name, lambda: person.proposal("Witnesses"), 30)
+        person.ask("community", "vote", person.proposal("Witnesses")["id"][:10], "yes")
+    wait("the votes", lambda: camila.proposal("Witnesses")["yes"] == len(people), 30)
+    camila.ask("community", "close", camila.proposal("Witnesses")["id"][:10])
+    for name in ARBITERS:
+        camila.ask("community", "grant", name, "arbiter")
+        arbiter = people[name]
+        wait("%s's role" % name, lambda: "arbiter" in arbiter.roles(name), 30)
+        arbiter.ask("market", "arbitrate", "--language", "en", "--days", "120")
+    for person in people.values():
+        wait("cards and consents at %s's" % person.name, lambda: person.kinds("witness card") >= 4
+             and person.kinds("arbiter consent") >= 2, 60)
+
+
+def state(person, name, expected, limit=30.0):
+    wait("'%s' at %s's" % (expected, person.name),
+         lambda: person.json("trade", "status", name)["state"] == expected, limit)
+
+
+def deal(people):
+    """A trade by all the steps, from the listing to its end; the founder is killed in the middle."""
+    rosa, jun, camila = people["rosa"], people["jun"], people["camila"]
+    pedal = rosa.json("market", "list", "Overdrive pedal", "--category", "pedals", "--condition", "good", "--price", "100",
+                      "--currency", "EUR", "--delivery", "domestic=8")
+    wait("the pedal at Jun's", lambda: "Overdrive pedal" in jun.found())
+    name = jun.json("trade", "offer", pedal["id"][:8], "--payment", "bank")["id"][:10]
+    wait("the offer at Rosa's", lambda: rosa.json("trade", "list"))
+    began = time.monotonic()
+    rosa.ask("trade", "accept", name)
+    for person in (rosa, jun):
+        state(person, name, "reserved")
+    jun.ask("trade", "sign", name, "--to", "12 High Street")
+    for person in (rosa, jun):
+        state(person, name, "bound")
+    print("     accepted, reserved and bound by four witnesses in %.2f s" % (time.monotonic() - began))
+    assert "not now" in rosa.refused("trade", "ship", name, "--carrier", "Post", "--tracking", "1")
+    jun.ask("trade", "paid", name, "--way", "bank", "--reference", "pedal")
+    for person in (rosa, jun):
+        state(person, name, "paid-claimed")
+    camila.stop(signal.SIGKILL)
+    rosa.ask("trade", "received", name)
+    state(jun, name, "paid")
+    rosa.ask("trade", "ship", name, "--carrier", "Post", "--tracking", "AB 123")
+    state(jun, name, "shipped")
+    jun.ask("trade", "receipt", name)
+    state(rosa, name, "delivered")
+    jun.ask("trade", "complete", name, "--text", "as described")
+    for person in (rosa, jun):
+        state(person, name, "completed")
+        shown = "\n".join(person.ask("trade", "status", name))
+        assert "Completed: the buyer has the goods and the seller the money." in shown and "AB 123" in shown, shown
+    jun.ask("trade", "export", name, os.path.join(os.path.dirname(jun.folder), "pedal.tutti-trade"))
+    print("     paid, received, shipped and completed with the founder's node killed")
+
+
+def eight(tutti, root):
+    names = WITNESSES + ARBITERS + ["rosa", "jun"]
+    people = {name: Trader(tutti, root, name) for name in names}
+    try:
+        found(people.values())
+        appoint(people, root)
+        deal(people)
+    finally:
+        for person in people.values():
+            person.stop(signal.SIGKILL)
+
+
+def found(people):
+    """The first founds a community, the others join it. Their recovery pages, by name."""
+    first, *others = people
+    first.ask("community", "create", "Rare gear", "--as", first.name)
+    first.up()
+    link = first.ask("community", "invite", "--uses", "20")[-1]
+    pages = {}
+    for person in others:
+        person.up()
+        pages[person.name] = person.ask("community", "join", link, "--as", person.name)
+    return pages
+
+
 def play(tutti, root):
     camila, rosa, jun = people = [Trader(tutti, root, name) for name in ("camila", "rosa", "jun")]
     try:
-        camila.ask("community", "create", "Rare gear", "--as", "camila")
-        camila.up()
-        link = camila.ask("community", "invite", "--uses", "10")[-1]
-        pages = {}
-        for person in (rosa, jun):
-            person.up()
-            pages[person.name] = person.ask("community", "join", link, "--as", person.name)
+        pages = found(people)
         bargain(camila, market(people, pages["rosa"]), jun)
     finally:
         for person in people:
@@ -136,8 +231,11 @@ def main():
         sys.exit(__doc__)
     root = tempfile.mkdtemp(prefix="tutti-trade-")
     try:
-        play(os.path.abspath(sys.argv[1]), root)
-        print("ok   trade        a market of four processes")
+        for part in (play, eight):
+            place = os.path.join(root, part.__name__)
+            os.mkdir(place)
+            part(os.path.abspath(sys.argv[1]), place)
+        print("ok   trade        listings, offers through others' nodes, and a trade whose founder is killed")
     except Exception as error:
         traceback.print_exc()
         print("FAIL trade        %s: %s" % (type(error).__name__, error))
