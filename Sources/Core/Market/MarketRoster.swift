@@ -113,10 +113,10 @@ package struct MarketRoster: Sendable {
     package func witnesses(_ state: CommunityState) -> [Witness] {
         var keys: Set<TradeKey> = []
         let seated = (state.charter?.witnesses ?? []).compactMap { member -> Witness? in
-            guard state.isMember(member), let witness = witness(member, state),
-                keys.insert(witness.card.key).inserted
+            guard state.isMember(member), let seat = witness(member, state),
+                keys.insert(seat.card.key).inserted
             else { return nil }
-            return witness
+            return seat
         }
         let count = stride(from: WitnessSet.countMax, through: WitnessSet.countMin, by: -3).first { $0 <= seated.count }
         return Array(seated.prefix(count ?? 0))

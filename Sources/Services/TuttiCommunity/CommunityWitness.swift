@@ -4,7 +4,7 @@ import Logging
 import Tutti
 import TuttiBase
 import TuttiCommunityCore
-import TuttiIdentity
+package import TuttiIdentity
 import TuttiJournal
 import TuttiMarket
 import TuttiNodeCore

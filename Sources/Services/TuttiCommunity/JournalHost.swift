@@ -8,6 +8,7 @@ import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
 import TuttiStorage
+import TuttiWitness
 
 /// Does for a community's replica what it wants of the disk and of other threads, and hears what became of it.
 ///
