@@ -283,11 +283,10 @@ package struct MarketCore: Sendable {
         } else if errands.failures[result.trade] != nil {
             stats.registerFailures += 1
             effects.append(.emit(.tradeChanged(result.trade)))
-        } else if case .decided = outcome {
+        } else if result.hasAccountMoved {
             want(result.trade)
         } else {
             silences[result.trade] = now.milliseconds + MarketCoreLimits.errandPauseMilliseconds
-            want(result.trade)
         }
     }
 

@@ -193,22 +193,39 @@ package struct TradeErrands: Sendable {
 
     // MARK: What comes of them
 
-    /// - Returns: the trade, and how far it is proven now, when that is news.
-    mutating func finished(
-        _ slot: SlotID, _ outcome: RegisterOutcome
-    ) -> (trade: TradeID, proof: TradeProof?, held: HeldEvent?)? {
+    /// What came of an errand.
+    struct Result: Sendable {
+        let trade: TradeID
+        /// How far the trade is proven now.
+        var proof: TradeProof?
+        /// Another's event that the witnesses held for us.
+        var held: HeldEvent?
+        /// The account's chain has gone on: the same errand is run once more, a slot further.
+        var hasAccountMoved = false
+    }
+
+    /// - Returns: nil for what isn't under way.
+    mutating func finished(_ slot: SlotID, _ outcome: RegisterOutcome) -> Result? {
         guard let errand = driving.removeValue(forKey: slot) else { return nil }
+        let before = accountNumber(errand)
+        var result = Result(trade: errand.trade)
         switch outcome {
-        case .failed(let reason):
-            failures[errand.trade] = reason
-            return (errand.trade, nil, nil)
-        case .passed(let evidence): return (errand.trade, absorb(evidence, errand), nil)
+        case .failed(let reason): failures[errand.trade] = reason
+        case .passed(let evidence): result.proof = absorb(evidence, errand)
         case .decided(let certificate, let request, let evidence):
-            if let evidence, let proof = absorb(evidence, errand) {
-                return (errand.trade, proof, held(request, errand))
+            result.proof = evidence.flatMap { absorb($0, errand) }
+            if result.proof == nil, accountNumber(errand) == before {
+                result.proof = absorb(certificate, request, errand)
             }
-            return (errand.trade, absorb(certificate, request, errand), held(request, errand))
+            result.held = held(request, errand)
         }
+        result.hasAccountMoved = accountNumber(errand) != before
+        return result
+    }
+
+    private func accountNumber(_ errand: Errand) -> UInt32? {
+        guard case .exposure(let account) = errand.purpose else { return nil }
+        return accounts[account]?.certificate.slot.number
     }
 
     private mutating func absorb(_ evidence: ChainEvidence, _ errand: Errand) -> TradeProof? {
