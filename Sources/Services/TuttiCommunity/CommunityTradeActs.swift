@@ -29,10 +29,11 @@ extension CommunityNode {
                 "this listing was made when the community had other witnesses, or none, and they alone could reserve it: "
                     + "list it anew")
         }
+        let unit = stub.unit(try await freeUnit(of: row, stub))
         let contract: Contract
         do throws(ContractDraft.Refusal) {
             contract = try ContractDraft.contract(
-                negotiation, seller: key.tradeKey, unit: stub.unit(try await freeUnit(of: row, stub)), round: 0, state,
+                negotiation, seller: key.tradeKey, unit: unit, round: 0, state,
                 roster, at: configuration.wallClock())
         } catch { throw TradeTyping.refused(error) }
         var source = KeySource.system
