@@ -51,7 +51,7 @@ package enum ContractDraft {
                 seller: TradeParty(member: negotiation.seller, key: key), arbiters: Array(candidates.prefix(count)),
                 witnesses: witnesses, deadlines: deadlines, account: account, exposure: exposure,
                 charter: charter.digest)
-            guard contract.secondsFromPayment <= TradeCourse.secondsFromPaymentMax else { continue }
+            guard contract.secondsFromPayment <= WitnessLimits.secondsFromPaymentMax else { continue }
             guard contract.isWellFormed else { throw .malformed }
             return contract
         }
