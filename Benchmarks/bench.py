@@ -16,11 +16,11 @@ only the ratios mean anything.
 """
 import argparse, datetime, json, os, platform, subprocess, sys
 
-import simulation, storage
+import simulation, storage, witness
 from rows import Bench
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip", "storage", "lab"]
+ROWS = ["bulk-noise", "bulk-tls", "conn", "streams", "ping", "memory", "longpath", "dht", "gossip", "storage", "witness", "lab"]
 
 
 def machine():
@@ -115,6 +115,8 @@ def lines_of(results):
         add("… delivery, mixed", None, mixed["delivery"], "1", mixed["delivery"] == 1)
     for figure, value, goal, met in storage.lines(results["storage"]) if "storage" in results else []:
         add(figure, None, value, goal, met)
+    for figure, value, goal, met in witness.lines(results["witness"]) if "witness" in results else []:
+        add(figure, None, value, goal, met)
     for nodes, _, least in simulation.SIZES if "lab" in results else []:
         row = results["lab"]["{:,} peers".format(nodes)]
         ours, ns3 = row["tutti-lab"]["events_per_cpu_s"], row.get("ns-3", {}).get("events_per_cpu_s")
@@ -161,6 +163,8 @@ def main():
                 "streams": bench.streams, "ping": bench.ping, "memory": lambda: bench.memory(seconds=options.hold),
                 "longpath": bench.longpath, "dht": lambda: bench.overlay("dht"), "gossip": lambda: bench.overlay("gossip"),
                 "storage": lambda: storage.measure(bench.build("Journal"), bench.build("Replica"), options.runs, os.path.join(scratch, "..")),
+                "witness": lambda: witness.measure(os.path.join(scratch, "tutti"), bench.build("Witness"), options.runs,
+                                                   os.path.join(scratch, "..")),
                 "lab": lambda: simulation.measure(bench.build("tutti-lab"), options.runs, options.rigs)}
     for row in wanted:
         print("bench: %s" % row, file=sys.stderr, flush=True)

@@ -35,6 +35,14 @@ def alternate(runs, contenders):
     return out
 
 
+def compile_relay(folder):
+    relay = os.path.join(folder, "relay")
+    compiler = next(c for c in ("cc", "clang", "gcc") if subprocess.call(["sh", "-c", "command -v " + c],
+                                                                        stdout=subprocess.DEVNULL) == 0)
+    subprocess.check_call([compiler, "-O2", "-pthread", "-o", relay, os.path.join(HERE, "relay", "relay.c")])
+    return relay
+
+
 class Bench:
     def __init__(self, us, runs, mib, build):
         self.us, self.runs, self.bytes, self.build = us, runs, mib << 20, build
@@ -250,10 +258,7 @@ class Bench:
 
     def longpath(self, rtt_ms=63.0, mib=1024):
         with tempfile.TemporaryDirectory() as folder:
-            relay = os.path.join(folder, "relay")
-            compiler = next(c for c in ("cc", "clang", "gcc") if subprocess.call(["sh", "-c", "command -v " + c],
-                                                                                stdout=subprocess.DEVNULL) == 0)
-            subprocess.check_call([compiler, "-O2", "-pthread", "-o", relay, os.path.join(HERE, "relay", "relay.c")])
+            relay = compile_relay(folder)
             plain = subprocess.run([relay, "--self-test", "--rtt-ms", str(rtt_ms)], capture_output=True, text=True)
             out = {"relay alone": json.loads(plain.stdout)}
             for kind in ("go", "tutti"):

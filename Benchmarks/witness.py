@@ -5,6 +5,7 @@ import json, os, re, shutil, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Tests", "Interop"))
 import rig
+import rows
 from community import Machine, wait
 
 WITNESSES, RATE, RTT_MS = ["camila", "rosa", "jun", "noor"], 100, 30
@@ -18,7 +19,7 @@ class Town:
         first = self.people[0]
         first.ask("community", "create", "Rare gear", "--as", first.name)
         for person in self.people:
-            person.up("--no-dht")
+            person.up()
             if person is first:
                 self.link = first.ask("community", "invite", "--uses", "50")[-1]
             else:
@@ -70,7 +71,7 @@ class Relays:
             process.wait(10)
 
 
-def measure(tutti, client, relay, runs, folder):
+def measure(tutti, client, runs, folder):
     """`folder` must be on the disk that counts: a witness's answers wait for it."""
     place = tempfile.mkdtemp(prefix="witness-", dir=folder)
     town, number = None, 0
@@ -91,7 +92,7 @@ def measure(tutti, client, relay, runs, folder):
         town = Town(tutti, place)
         direct = [person.address for person in town.people]
         many = medians([call(direct, "--window", 96, "--count", 4000) for _ in range(runs)])
-        relays = Relays(relay, direct, RTT_MS)
+        relays = Relays(rows.compile_relay(place), direct, RTT_MS)
         try:
             paced = medians([call(relays.addresses, "--rate", RATE, "--count", 10 * RATE) for _ in range(runs)])
         finally:

@@ -7,6 +7,7 @@ import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
 import TuttiSimulator
+import TuttiWitness
 
 import struct NIOCore.ByteBuffer
 
@@ -21,6 +22,8 @@ struct ReplicaTown: ~Copyable {
     private(set) var heads: [Int: Entry] = [:]
     private var lastRequest: UInt64 = 0
     private var links = 0
+    /// What each node said of the deadline register.
+    private var registerResults: [Int: [JournalResult]] = [:]
 
     init(nodes: Int, seed: UInt64) {
         func keys(_ purpose: UInt64) -> [KeyPair] {
@@ -47,9 +50,10 @@ struct ReplicaTown: ~Copyable {
     func device(_ node: Int) -> DeviceID { devices[node].device }
     func peer(_ node: Int) -> PeerID { fleet.members[node].key.peerID }
 
-    mutating func found(admission: Charter.Admission = .invite) throws {
+    mutating func found(admission: Charter.Admission = .invite, witnesses: [Int] = []) throws {
         var charter = Charter.standard(name: "town", founder: people[0].member)
         charter.admission = admission
+        charter.witnesses = witnesses.map { people[$0].member }.sorted()
         let (community, draft) = try CommunityCore.founding(
             charter: charter, nonce: Bytes32(words: (1, 2, 3, 4)), nickname: "0", memberKey: people[0],
             device: devices[0].device)
@@ -121,6 +125,24 @@ struct ReplicaTown: ~Copyable {
         append(node, EntryDraft(kind: .chat, body: body.bytes, governance: try replica(node).community.head))
     }
 
+    mutating func serve(_ node: Int, with key: KeyPair) {
+        fleet.give(node, .journal(.witness(.serve(key, WitnessServingLimits()))))
+    }
+
+    mutating func drive(_ node: Int, _ task: RegisterTask, _ signer: TradeSigner) {
+        fleet.give(node, .journal(.witness(.drive(task, signer))))
+    }
+
+    func told(_ node: Int) -> [JournalResult] { registerResults[node] ?? [] }
+
+    mutating func remove(_ node: Int, by other: Int) throws {
+        let replica = try replica(other)
+        append(
+            other,
+            try replica.community.memberRemoval(
+                people[node].member, heads: replica.heads, reason: "cheated", by: device(other)))
+    }
+
     /// As if a node had written it, whoever did.
     mutating func publish(_ entry: Entry, by node: Int) {
         var bytes = ByteBuffer()
@@ -135,6 +157,7 @@ struct ReplicaTown: ~Copyable {
             fleet.run(until: min(end, fleet.now + .milliseconds(20)))
             _ = fleet.takeResults()
             for (_, node, result) in fleet.hosts?.takeTold() ?? [] {
+                if case .witness = result { registerResults[node, default: []].append(result) }
                 guard case .appended(_, let entries) = result, let head = entries.last else { continue }
                 heads[node] = head
                 if entries.first?.header.sequence == .first, let join = entries.first {

@@ -21,7 +21,9 @@ struct WitnessKillTests {
         case afterTheAnswer
     }
 
-    @Test("Killed at any moment it comes back under the same key and never signs a second vote", arguments: Moment.allCases)
+    @Test(
+        "Killed at any moment it comes back under the same key and never signs a second vote",
+        arguments: Moment.allCases)
     func votesOnce(_ moment: Moment) async throws {
         let root = try Folder()
         let folder = root.path + "/data"

@@ -3,6 +3,7 @@ import DequeModule
 package import TuttiBase
 package import TuttiGossip
 package import TuttiIdentity
+package import TuttiJournal
 package import TuttiKademlia
 package import TuttiMembership
 package import TuttiPeers

@@ -67,8 +67,6 @@ struct WitnessRegistry: Sendable {
         guard case .exposure(let name, _) = slot else { return nil }
         let known = accounts ?? CapAccounts(state)
         accounts = known
-        guard let account = known.account(name) else { return nil }
-        let devices = account.traders.flatMap { state.goodDevices(of: $0) }
-        return WitnessAccount(cap: account.cap, devices: Set(devices.map { TradeKey($0.bytes) }))
+        return known.witnessAccount(name, state)
     }
 }

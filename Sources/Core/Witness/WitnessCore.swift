@@ -194,7 +194,11 @@ package struct WitnessCore: Sendable {
 
     private mutating func asked(_ asked: Asked, at clock: WitnessClock) {
         let question = asked.question
-        guard let set = asked.context.sets.first(where: { $0.id == question.set }), set.index(of: key) != nil else {
+        // A set that isn't known here may be by the next time: cards are on their way.
+        guard let set = asked.context.sets.first(where: { $0.id == question.set }) else {
+            return answerBusy(asked.id)
+        }
+        guard set.index(of: key) != nil else {
             return answer(asked.id, .refused(.notServed, .first, nil, milliseconds: 0))
         }
         let chain = question.slot.chain
