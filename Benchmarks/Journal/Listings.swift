@@ -57,7 +57,7 @@ struct Shelving {
         _ catalogue: inout SampleCatalogue, _ generator: inout SeededGenerator
     ) throws -> [UInt8] {
         let terms = catalogue.next()
-        let stub = ListingStub(
+        let stub = UnitStub(
             seller: TradeKey(generator.nextBytes32()), witnesses: WitnessSetID(generator.nextBytes32()),
             quantity: terms.quantity, nonce: generator.nextBytes32())
         guard let body = ListingBody(stub: stub, terms: terms) else {

@@ -53,7 +53,7 @@ func terms(_ source: inout ByteSource) -> ListingTerms {
 }
 
 func fuzzDamage(_ source: inout ByteSource) {
-    let stub = ListingStub(
+    let stub = UnitStub(
         seller: TradeKey(bytes32(source.byte())), witnesses: WitnessSetID(bytes32(2)), quantity: 10, nonce: bytes32(3))
     guard let body = ListingBody(stub: stub, terms: terms(&source)) else {
         return require(false, "these terms may stand there")
@@ -73,7 +73,7 @@ func fuzzFold(_ source: inout ByteSource) {
         let kind: EntryKind
         let body: [UInt8]?
         if listings.count < 2 || source.below(4) == 0 {
-            let stub = ListingStub(
+            let stub = UnitStub(
                 seller: TradeKey(bytes32(1)), witnesses: WitnessSetID(bytes32(2)), quantity: 10, nonce: bytes32(3))
             (kind, body) = (.listing, ListingBody(stub: stub, terms: terms(&source))?.bytes)
         } else if source.bool() {

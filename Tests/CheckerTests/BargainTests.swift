@@ -19,8 +19,8 @@ struct BargainTests {
         let exploration = Explorer.explore(from: BargainSystem(setup))
         #expect(exploration.holds && exploration.stop == .complete, "\(exploration)")
         #expect(exploration.count(of: "completed") > 0)
-        if !setup.isBuyerHonest || !setup.isSellerHonest {
-            for landmark in ["refunded", "ruled", "by the table", "challenged"] {
+        if setup.isBuyerHonest != setup.isSellerHonest {
+            for landmark in ["ruled", "by the table", "challenged"] {
                 #expect(exploration.count(of: landmark) > 0, "\(landmark): \(exploration)")
             }
         }
@@ -57,8 +57,8 @@ struct BargainTests {
 
     @Test("moves by no event that isn't decided: whoever says it, whatever it says, wherever it belongs")
     func junk() {
-        let states = BargainSystem.everyState(of: Setup(isBuyerHonest: false, isSellerHonest: false))
-        #expect(states.count > 100)
+        let states = BargainSystem.everyCourse(of: Setup(isBuyerHonest: false, isSellerHonest: false))
+        #expect(states.count > 40)
         for state in states { #expect(state.junkFault == nil) }
     }
 }

@@ -24,8 +24,8 @@ enum Sample {
     static let euro = CurrencyCode("EUR") ?? .noCurrency
     static let yen = CurrencyCode("JPY") ?? .noCurrency
 
-    static func stub(quantity: Int = 1) -> ListingStub {
-        ListingStub(
+    static func stub(quantity: Int = 1) -> UnitStub {
+        UnitStub(
             seller: TradeKey(number(1)), witnesses: WitnessSetID(number(2)), quantity: quantity, nonce: number(3))
     }
 

@@ -85,8 +85,7 @@ private struct Fair {
             stall.put(row, MarketSecret(from: &source).content)
             let body = try #require(
                 ListingBody(
-                    stub: ListingStub(
-                        seller: stub.seller, witnesses: stub.witnesses, quantity: 1, nonce: stub.nonce),
+                    stub: stub,
                     terms: try Self.listed()))
             stall.entries[Bargain.listing] = Self.stored(.listing, body.bytes)
             stalls[member] = stall

@@ -15,7 +15,7 @@ struct ListingReplicaTests {
             expiry: ReplicaTown.epoch + ListingLimits.millisecondsMax)
     }
 
-    private static let stub = ListingStub(
+    private static let stub = UnitStub(
         seller: TradeKey(.zero), witnesses: WitnessSetID(.zero), quantity: 1, nonce: .zero)
 
     @Test("What one member lists, revises and ends another finds; rows made anew are the same")

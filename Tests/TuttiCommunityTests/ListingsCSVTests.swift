@@ -218,7 +218,10 @@ struct ListingsCSVTests {
         #expect(again.acts.isEmpty && again.unchanged == 3)
         let changed = try acts(Self.file.replacing("900", with: "850"), existing: held)
         #expect(changed.unchanged == 2)
-        guard case .revise(let id, let terms) = changed.acts.first else { return Issue.record("no revision") }
+        guard case .revise(let id, let terms) = changed.acts.first else {
+            Issue.record("no revision")
+            return
+        }
         #expect(id == held[2].row.id && terms.price == 85_000 && terms.quantity == 2)
     }
 
@@ -234,7 +237,10 @@ struct ListingsCSVTests {
             "reference,title,category,condition,price,currency,description,in person\n"
             + "\(terms.reference),Twin,amps,fair,900,EUR,,no\n"
         let plan = try acts(text, existing: [existing(terms, units: 2)])
-        guard case .revise(_, let revised) = plan.acts.first else { return Issue.record("no revision") }
+        guard case .revise(_, let revised) = plan.acts.first else {
+            Issue.record("no revision")
+            return
+        }
         #expect(revised.text.isEmpty && revised.delivery == [ListingDelivery(.domestic, cost: 500)])
         #expect(revised.photos == terms.photos && revised.quantity == 2)
     }

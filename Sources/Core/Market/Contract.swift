@@ -187,7 +187,7 @@ extension Contract {
         var message = try reader.message(4, "terms")
         terms = try TradeTerms(from: &message)
         unit = UnitID(try reader.bytes32(5, "unit"))
-        round = UInt32(try reader.number(6, in: 0...Int(UInt32.max), "round of a reservation"))
+        round = UInt32(try reader.number(6, in: 0...Slot.numberMax, "round of a reservation"))
         message = try reader.message(7, "buyer")
         buyer = try TradeParty(from: &message)
         message = try reader.message(8, "seller")

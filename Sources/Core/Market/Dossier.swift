@@ -187,6 +187,13 @@ extension TradeCourse {
     }
 }
 
+extension TradeEvent {
+    /// Whether it says of itself what it was registered as.
+    fileprivate func isRegistered(_ act: StepAct, _ roles: RoleSet, _ number: UInt32) -> Bool {
+        self.act == act && RoleSet(authors) == roles && self.number == number
+    }
+}
+
 // MARK: The fold
 
 extension Dossier {
@@ -226,9 +233,7 @@ extension Dossier {
         if case .event(let act, let roles, let hash) = step, let event = events.first(where: { $0.hash == hash }) {
             record.event = event
             let challenged = act.kind == .opening ? challengedIndex : nil
-            let isPlaced =
-                event.act == act && event.authors == Set(roles.roles) && event.number == course.number
-                && event.previous == tip
+            let isPlaced = event.isRegistered(act, roles, course.number) && event.previous == tip
             record.breach =
                 isPlaced ? contract.breach(of: event, challenged: challenged.flatMap(hashOfRecord)) : .misplaced
             if let challenged, record.breach == nil, case .opening(let bytes) = event.body {
@@ -253,9 +258,12 @@ extension Dossier {
     /// What an opening shows is the challenged event: its hash says so, and that hash was registered with the signature of
     /// its author.
     private mutating func open(_ index: Int, _ bytes: [UInt8]) {
-        guard records[index].event == nil, let event = try? TradeEvent(bytes: bytes) else { return }
+        guard records[index].event == nil, let event = try? TradeEvent(bytes: bytes),
+            case .event(let act, let roles, _) = records[index].decided
+        else { return }
+        let isPlaced = event.isRegistered(act, roles, records[index].number)
         records[index].event = event
-        records[index].breach = contract.breach(of: event, challenged: nil)
+        records[index].breach = isPlaced ? contract.breach(of: event, challenged: nil) : .misplaced
     }
 
     // MARK: Without witnesses

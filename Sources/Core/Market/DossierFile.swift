@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
+package import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiWitness
 
@@ -170,6 +171,15 @@ extension DossierFile {
             findings.append(.unattested(role))
         }
         return DossierVerdict(dossier: dossier, findings: findings)
+    }
+}
+
+extension DossierFile {
+    /// With attestations as members' nodes make them (``TradeAttestation``).
+    package func verified(under charter: Charter) -> DossierVerdict? {
+        verified(under: charter.digest) { bytes, party, contract in
+            (try? TradeAttestation(bytes: bytes))?.shows(party, in: contract.community) ?? false
+        }
     }
 }
 

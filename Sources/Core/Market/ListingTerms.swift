@@ -2,6 +2,7 @@
 package import TuttiBase
 package import TuttiIdentity
 package import TuttiJournal
+import TuttiWitness
 
 package import struct NIOCore.ByteBuffer
 
@@ -14,7 +15,7 @@ package enum ListingLimits {
     package static let languageBytesMax = 35
     /// Minor units: far above anything, so that sums of many stay far below `Int64.max`.
     package static let priceMax: Int64 = 1_000_000_000_000
-    package static let quantityMax = 10_000
+    package static let quantityMax = WitnessLimits.quantityMax
     package static let photosMax = 16
     package static let photoBytesMax = 64
     package static let commitmentsMax = 16
@@ -104,7 +105,7 @@ package struct ListingCommitment: Hashable, Comparable, Sendable {
 /// | 11, to 4 | delivery: 1 way, 2 cost in minor units; ascending by way, each once |
 /// | 12, to 16 | photo: 1 content id; the first one is shown first; none twice |
 /// | 13, to 16 | commitment: 1 kind (1 serial, 2 photo), 2 salted digest; ascending, none twice |
-package struct ListingTerms: Hashable, Sendable {
+package struct ListingTerms: Hashable, Sendable, CanonicalBody {
     package var title: String
     package var text: String
     package var category: String
@@ -212,13 +213,8 @@ package struct ListingTerms: Hashable, Sendable {
         language = try reader.text(8, bytesMax: ListingLimits.languageBytesMax, "language of a listing")
         expiry = UInt64(try reader.number(9, in: 0...ListingLimits.expiryMax, "expiry of a listing"))
         reference = try reader.text(10, bytesMax: ListingLimits.referenceBytesMax, "reference of a listing")
-        (delivery, photos, commitments) = ([], [], [])
-        while var way = try reader.messageIfThere(11, "delivery") {
-            guard delivery.count < ListingDelivery.Way.allCases.count else {
-                throw .tooLarge("delivery", limit: ListingDelivery.Way.allCases.count)
-            }
-            delivery.append(try ListingDelivery(from: &way))
-        }
+        delivery = try reader.bodies(11, countMax: ListingDelivery.Way.allCases.count, "delivery")
+        photos = []
         while var photo = try reader.messageIfThere(12, "photo") {
             guard photos.count < ListingLimits.photosMax else {
                 throw .tooLarge("photos", limit: ListingLimits.photosMax)
@@ -227,17 +223,11 @@ package struct ListingTerms: Hashable, Sendable {
             try photo.end("photo")
             photos.append(try CID(bytes: bytes))
         }
-        while var commitment = try reader.messageIfThere(13, "commitment") {
-            guard commitments.count < ListingLimits.commitmentsMax else {
-                throw .tooLarge("commitments", limit: ListingLimits.commitmentsMax)
-            }
-            commitments.append(try ListingCommitment(from: &commitment))
-        }
-        try reader.end("terms of a listing")
+        commitments = try reader.bodies(13, countMax: ListingLimits.commitmentsMax, "commitment")
         guard refusal == nil else { throw .malformed("terms of a listing") }
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    package func write(into buffer: inout ByteBuffer) {
         buffer.writeProtobuf(1, string: title)
         buffer.writeProtobuf(2, string: text)
         buffer.writeProtobuf(3, string: category)
@@ -248,19 +238,9 @@ package struct ListingTerms: Hashable, Sendable {
         buffer.writeProtobuf(8, string: language)
         buffer.write(9, Int(clamping: expiry))
         buffer.writeProtobuf(10, string: reference)
-        for way in delivery {
-            buffer.write(11) {
-                $0.write(1, Int(way.way.rawValue))
-                $0.write(2, Int(clamping: way.cost))
-            }
-        }
+        for way in delivery { buffer.write(11, way) }
         for photo in photos { buffer.write(12) { $0.writeProtobuf(1, bytes: photo.bytes) } }
-        for commitment in commitments {
-            buffer.write(13) {
-                $0.write(1, Int(commitment.kind.rawValue))
-                $0.write(2, commitment.digest)
-            }
-        }
+        for commitment in commitments { buffer.write(13, commitment) }
     }
 }
 
@@ -269,22 +249,30 @@ package enum ListingRefusal: Error, Hashable, Sendable {
     case title, description, category, price, quantity, language, expiry, reference, delivery, photos, commitments
 }
 
-extension ListingDelivery {
-    fileprivate init(from reader: inout BodyReader) throws(DecodeError) {
+extension ListingDelivery: CanonicalBody {
+    package init(from reader: inout BodyReader) throws(DecodeError) {
         let way = try reader.number(1, in: 1...Way.allCases.count, "way of delivery")
         guard let way = Way(rawValue: UInt8(way)) else { throw .malformed("way of delivery") }
         self.way = way
         cost = Int64(try reader.number(2, in: 0...Int(ListingLimits.priceMax), "cost of delivery"))
-        try reader.end("delivery")
+    }
+
+    package func write(into buffer: inout ByteBuffer) {
+        buffer.write(1, Int(way.rawValue))
+        buffer.write(2, Int(clamping: cost))
     }
 }
 
-extension ListingCommitment {
-    fileprivate init(from reader: inout BodyReader) throws(DecodeError) {
+extension ListingCommitment: CanonicalBody {
+    package init(from reader: inout BodyReader) throws(DecodeError) {
         let kind = try reader.number(1, in: 1...Kind.allCases.count, "kind of a commitment")
         guard let kind = Kind(rawValue: UInt8(kind)) else { throw .malformed("kind of a commitment") }
         self.kind = kind
         digest = try reader.bytes32(2, "commitment")
-        try reader.end("commitment")
+    }
+
+    package func write(into buffer: inout ByteBuffer) {
+        buffer.write(1, Int(kind.rawValue))
+        buffer.write(2, digest)
     }
 }

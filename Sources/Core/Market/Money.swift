@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// A sum in minor units of a currency. Nothing here moves any: it is what two people say of their payments.
 package struct Money: Hashable, Sendable, CustomStringConvertible {

@@ -111,9 +111,7 @@ package struct TradeErrands: Sendable {
     ) -> Errand? {
         let contract = dossier.contract
         guard let body = (stored?.entry.content?.body).flatMap({ try? ListingBody(bytes: $0) }) else { return nil }
-        let listed = body.stub
-        let stub = UnitStub(
-            seller: listed.seller, witnesses: listed.witnesses, quantity: listed.quantity, nonce: listed.nonce)
+        let stub = body.stub
         guard let number = (0..<stub.quantity).first(where: { stub.unit($0) == contract.unit }),
             let key = keyring.keyPair(named: stub.seller, for: .listing(nonce: stub.nonce))
         else { return nil }

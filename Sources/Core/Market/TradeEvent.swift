@@ -3,7 +3,7 @@ package import TuttiBase
 package import TuttiIdentity
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// Something that somebody says in a trade, signed with the key that the contract names. A value can be sent any number of
 /// times by anyone: what it says speaks for itself, and where it belongs.

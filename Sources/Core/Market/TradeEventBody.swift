@@ -3,7 +3,7 @@ package import TuttiBase
 package import TuttiJournal
 package import TuttiWitness
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// What an event says, beside its kind.
 package enum TradeEventBody: Hashable, Sendable {

@@ -34,6 +34,6 @@ package enum TradeLimits {
     /// Refusals shown; the oldest go first.
     package static let refusalsMax = 32
     package static let attestationsMax = 32
-    package static let attestationBytesMax = 8_192
+    package static let attestationBytesMax = 24_576
     package static let fileBytesMax = 1 << 20
 }

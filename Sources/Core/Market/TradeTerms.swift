@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-package import TuttiBase
+import TuttiBase
 package import TuttiJournal
 
-package import struct NIOCore.ByteBuffer
+import struct NIOCore.ByteBuffer
 
 /// What the two agree on: what an offer proposes and a contract holds.
 ///

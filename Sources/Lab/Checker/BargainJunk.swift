@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
-package import TuttiMarket
+import TuttiMarket
 import TuttiWitness
 
 extension BargainSystem {
-    /// Each state that the system can come to, in the order of discovery.
-    package static func everyState(of setup: Setup) -> [BargainSystem] {
+    /// A state for each place of the course that the system can come to, in the order of discovery.
+    package static func everyCourse(of setup: Setup) -> [BargainSystem] {
         var seen: Set<Fingerprint> = []
+        var places: Set<Fingerprint> = []
         var found: [BargainSystem] = []
-        func discover(_ state: BargainSystem) {
-            var fingerprint = Fingerprint()
-            state.mix(into: &fingerprint)
-            if seen.insert(fingerprint).inserted { found.append(state) }
-        }
-        discover(BargainSystem(setup))
-        var next = 0
-        while next < found.count {
-            let state = found[next]
-            for action in state.actions { discover(state.after(action)) }
-            next += 1
+        var next: [BargainSystem] = [BargainSystem(setup)]
+        while !next.isEmpty {
+            var level: [BargainSystem] = []
+            for state in next {
+                var fingerprint = Fingerprint()
+                state.mix(into: &fingerprint)
+                guard seen.insert(fingerprint).inserted else { continue }
+                var place = Fingerprint()
+                state.mixCourse(into: &place)
+                if places.insert(place).inserted { found.append(state) }
+                level += state.actions.map { state.after($0) }
+            }
+            next = level
         }
         return found
     }

@@ -126,14 +126,16 @@ package struct BargainSystem: ExploredSystem {
             .kinds(of: role, in: dossier).contains(act.kind)
     }
 
-    /// Each dishonest side with its own key in each role that may speak here.
+    /// Each dishonest side with its own key in place of every other that would have to sign.
     private func forgeries(_ kind: StepKind, _ authors: [TradeRole]) -> [Action] {
-        [TradeRole.buyer, .seller].filter { !setup.isHonest($0) && !authors.contains($0) }.flatMap { forger in
-            Self.acts(kind).map { act in
-                .event(
-                    act, authors: authors, signers: Array(repeating: forger, count: authors.count), isReadable: true)
+        var forgeries: [Action] = []
+        for forger in [TradeRole.buyer, .seller] where !setup.isHonest(forger) && authors != [forger] {
+            let signers = authors.map { _ in forger }
+            forgeries += Self.acts(kind).map { act in
+                Action.event(act, authors: authors, signers: signers, isReadable: true)
             }
         }
+        return forgeries
     }
 
     package func after(_ action: Action) -> Self {
@@ -187,7 +189,7 @@ package struct BargainSystem: ExploredSystem {
     }
 
     /// An event as its authors would write it, signed with stand-ins for signatures.
-    package func event(
+    func event(
         _ act: StepAct, _ authors: [TradeRole], _ signers: [TradeRole], number: UInt32, previous: Bytes32
     ) -> TradeEvent? {
         let event = TradeEvent(
@@ -270,6 +272,15 @@ package struct BargainSystem: ExploredSystem {
     // MARK: Telling states apart
 
     package func mix(into fingerprint: inout Fingerprint) {
+        mixCourse(into: &fingerprint)
+        for bit in [isMoneySellers, areGoodsBuyers, isReadable, hasBelievedItsClock, disagreement != nil] {
+            fingerprint.mix(bit ? UInt64(1) : 0)
+        }
+        fingerprint.mix(forgeryFault == nil ? UInt64(0) : 1)
+    }
+
+    /// Where the trade stands, whatever goods and money do.
+    func mixCourse(into fingerprint: inout Fingerprint) {
         let course = course
         fingerprint.mix(Self.code(course.state))
         fingerprint.mix(Int(course.stage.rawValue))
@@ -281,10 +292,6 @@ package struct BargainSystem: ExploredSystem {
             fingerprint.mix(
                 course.after(StepAct(.challenge), by: [role])?.afterSilence().map { Self.code($0.state) } ?? -1)
         }
-        for bit in [isMoneySellers, areGoodsBuyers, isReadable, hasBelievedItsClock, disagreement != nil] {
-            fingerprint.mix(bit ? 1 : 0)
-        }
-        fingerprint.mix(forgeryFault == nil ? 0 : 1)
     }
 
     private static func code(_ state: TradeCourse.State) -> Int {

@@ -69,10 +69,10 @@ extension CommunityNode {
 
     /// What witnesses are to know of a new listing. A listing is for the witnesses of its day for ever; what was listed when
     /// there were none can't be reserved.
-    static func stub(of terms: ListingTerms, _ secret: MarketSecret, _ witnesses: WitnessSet?) -> ListingStub {
+    static func stub(of terms: ListingTerms, _ secret: MarketSecret, _ witnesses: WitnessSet?) -> UnitStub {
         var source = KeySource.system
         let nonce = source.nextBytes32()
-        return ListingStub(
+        return UnitStub(
             seller: secret.keyPair(for: .listing(nonce: nonce)).tradeKey,
             witnesses: witnesses?.id ?? WitnessSetID(.zero),
             quantity: terms.quantity, nonce: nonce)

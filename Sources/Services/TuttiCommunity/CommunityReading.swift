@@ -151,7 +151,7 @@ enum Names {
         .label: "label", .labelWithdrawal: "label withdrawal", .acknowledgement: "acknowledgement",
         .sealed: "sealed", .mailbox: "mailbox", .memberKey: "member key", .channel: "channel", .chat: "chat",
         .listing: "listing", .listingRevision: "listing revision", .listingEnd: "listing end",
-        .arbiterConsent: "arbiter consent", .witnessCard: "witness card", .exposure: "exposure", .tradeEdge: "trade edge",
-        .rating: "rating",
+        .arbiterConsent: "arbiter consent", .witnessCard: "witness card", .exposure: "exposure",
+        .tradeEdge: "trade edge", .rating: "rating",
     ]
 }

@@ -45,9 +45,7 @@ extension CommunityNode {
         guard case .entries(let found) = await host.writer.answer(.entries([row.id])),
             let body = (found.first?.entry.content?.body).flatMap({ try? ListingBody(bytes: $0) })
         else { throw CommunityError(.storage, "the listing can't be read: run `tutti repair`") }
-        return UnitStub(
-            seller: body.stub.seller, witnesses: body.stub.witnesses, quantity: body.stub.quantity,
-            nonce: body.stub.nonce)
+        return body.stub
     }
 
     /// One that none of our trades has; those that were sold before stand first.
