@@ -13,7 +13,7 @@ usage: Tests/Interop/community.py TUTTI          TUTTI: the built command
 5. Her old folder turns up and starts: it is a device of hers still, beside the new one.
 Every node's journal then verifies, and all hold the same entries. A copy of a folder doesn't write its original's feed.
 """
-import json, os, pty, select, shutil, signal, subprocess, sys, tempfile, time
+import json, os, pty, select, shutil, signal, subprocess, sys, tempfile, time, traceback
 
 LIMIT = 10.0
 PRIVATE = "nobody else is to read this"
@@ -246,19 +246,22 @@ def play(tutti, root):
             machine.stop(signal.SIGKILL)
 
 
-def main():
+def main(name, did, play, usage):
+    """Plays a scenario in a folder of its own; the exit status says whether it went as it should."""
     if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    root = tempfile.mkdtemp(prefix="tutti-community-")
+        sys.exit(usage)
+    root = tempfile.mkdtemp(prefix="tutti-%s-" % name)
     try:
         play(os.path.abspath(sys.argv[1]), root)
-        print("ok   community    three nodes, the founder's lost, the founder back on a fresh machine")
+        print("ok   %-12s %s" % (name, did))
     except Exception as error:
-        print("FAIL community    %s: %s" % (type(error).__name__, error))
+        script = os.path.abspath(sys.argv[0])
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if os.path.abspath(f.filename) == script]
+        print("FAIL %-12s line %d: %s: %s" % (name, lines[-1] if lines else 0, type(error).__name__, error))
         sys.exit(1)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    main("community", "three nodes, the founder's lost, the founder back on a fresh machine", play, __doc__)

@@ -10,10 +10,10 @@ closers; approval of each newcomer; another device, added and revoked; a member 
 In the end every replica has the same digest and shows the same. The picture of the invite's link is read by zbarimg, where it
 is installed.
 """
-import json, os, shutil, signal, subprocess, sys, tempfile, traceback
+import json, os, shutil, signal, subprocess, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from community import Machine, code, wait
+from community import Machine, code, main, wait
 
 
 class Person(Machine):
@@ -253,20 +253,6 @@ def play(tutti, root):
             person.stop(signal.SIGKILL)
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    root = tempfile.mkdtemp(prefix="tutti-governance-")
-    try:
-        play(os.path.abspath(sys.argv[1]), root)
-        print("ok   governance   invite, join, admit, grant, label, propose, vote, close, amend, revoke, remove, leave")
-    except Exception as error:
-        line = next(frame.lineno for frame in reversed(traceback.extract_tb(error.__traceback__)) if frame.filename == __file__)
-        print("FAIL governance   line %d: %s: %s" % (line, type(error).__name__, error))
-        sys.exit(1)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(
+        "governance", "invite, join, admit, grant, label, propose, vote, close, amend, revoke, remove, leave", play, __doc__)

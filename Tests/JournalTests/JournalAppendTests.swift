@@ -56,7 +56,7 @@ import TuttiJournal
         arguments: [
             ("no device", AppendError.noDevice), ("large", .bodyTooLarge(limit: 65_536)),
             ("dropped governance", .retentionOfGovernance), ("too many", .busy), ("over quota", .overQuota),
-            ("cut", .deviceEnded), ("late", .sequencePassed(next: EntrySequence(1))),
+            ("cut", .deviceEnded), ("not open", .kindNotOpen(.chat)), ("late", .sequencePassed(next: EntrySequence(1))),
         ])
     func refusals(_ what: String, _ error: AppendError) {
         var configuration = JournalConfiguration()
@@ -77,11 +77,30 @@ import TuttiJournal
         case "cut":
             node.handle(.rosterChanged(.of(device, cut: .start)))
             request = node.append("x")
+        case "not open":
+            node.handle(.rosterChanged(.of(device, open: .governance(and: [.rule]))))
+            request = node.append([Self.draft("x", kind: .rule), Self.draft("y")])
         default: request = node.append("x", sequence: EntrySequence(7))
         }
         #expect(node.failed[request] == error)
         #expect(node.core.stats.appendsRefused == 1)
         #expect(node.disk.batches == 0)
+    }
+
+    @Test("what waits for the disk when the author's standing changes is judged by the new one")
+    func standingChanges() {
+        var node = Self.node()
+        node.isDiskSlow = true
+        node.append("one")
+        let waiting = node.append("two")
+        node.handle(.rosterChanged(.of(Author(1).device, open: .governance(and: []))))
+        node.finishWrites()
+        node.finishWrites()
+        #expect(node.failed[waiting] == .kindNotOpen(.chat))
+        node.handle(.rosterChanged(.of(Author(1).device)))
+        let third = node.append("three")
+        node.finishWrites()
+        #expect(node.appended[third]?.first?.header.sequence == EntrySequence(2))
     }
 
     @Test("a body that is bound to its place gets the place, or is told the next one")

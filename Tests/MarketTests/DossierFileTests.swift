@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Testing
 import TuttiBase
+import TuttiCommunityCore
 import TuttiIdentity
 import TuttiMarket
 import TuttiWitness
@@ -104,6 +105,25 @@ struct DossierFileTests {
         #expect(found.findings.contains(.badEvents(1)) && found.dossier.refused.map(\.reason) == [.badSignature])
         found = try verdict { $0.proof = nil }
         #expect(found.isSound && found.dossier.records.isEmpty && !found.dossier.isReserved)
+    }
+
+    @Test("says when the contract doesn't keep to the charter that it names")
+    func charterRules() throws {
+        let charter = Charter.standard(name: "Gambas", founder: Fixture.party(.arbiter(1)).member)
+        func findings(_ change: (inout Contract) -> Void) throws -> [DossierVerdict.Finding] {
+            var contract = Fixture.contract()
+            contract.charter = charter.digest
+            change(&contract)
+            let file = DossierFile(try DossierCourse(contract).dossier)
+            return try #require(file.verified(under: charter)).findings.filter {
+                if case .unattested = $0 { false } else { true }
+            }
+        }
+        #expect(try findings { _ in } == [])
+        #expect(try findings { $0.charter = .zero } == [.otherCharter])
+        #expect(try findings { $0.deadlines[3] += 3_600 } == [.againstCharter])
+        #expect(try findings { $0.exposure = 100_000 } == [.againstCharter])
+        #expect(try findings { $0.terms.transportDays += 1 } == [.againstCharter])
     }
 
     @Test("refuses a proof with a signature of another witness, or of another contract")

@@ -65,13 +65,11 @@ struct ReplicaTown: ~Copyable {
 
     mutating func start(_ node: Int) {
         let now = fleet.now
-        guard case .opening(let opening) = fleet.hosts?.answer(node, .opening, at: now),
-            case .arrivals(let governance, _) = fleet.hosts?.answer(
-                node, .governance(after: 0, countMax: .max), at: now)
+        let (member, device) = (people[node].member, devices[node])
+        guard
+            var start = fleet.hosts?.start(
+                node, community, member: member, device: device, epoch: Self.epoch, at: now)
         else { return }
-        var start = JournalStart(
-            community: community, member: people[node].member, device: devices[node], opening: opening,
-            governance: governance, milliseconds: Self.epoch + UInt64(now.nanoseconds / 1_000_000))
         start.keys = .seeded(SeededGenerator(seed: UInt64(node) &+ UInt64(now.nanoseconds)))
         fleet.give(node, .journal(.start(start)))
     }

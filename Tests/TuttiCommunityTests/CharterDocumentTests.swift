@@ -16,7 +16,9 @@ struct CharterDocumentTests {
     private func summary(_ configuration: CommunityNodeConfiguration) async throws -> CharterSummary {
         let answers = Answers()
         try await CommunityDoor.ask(.govern(.charter), configuration: configuration) { await answers.add($0) }
-        guard case .charter(let summary) = try #require(await answers.all.first) else { throw Missing() }
+        guard case .charter(let summary) = try #require(await answers.all.first) else {
+            throw TestFailure("another answer")
+        }
         return summary
     }
 
@@ -28,7 +30,7 @@ struct CharterDocumentTests {
 
     @Test("what is printed is read again")
     func roundTrip() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let summary = try await charter(in: folder.configuration())
         #expect(try CharterDocument(json: summary.rules.json) == summary.rules)
         #expect(summary.rules.amends == summary.digest)
@@ -39,7 +41,7 @@ struct CharterDocumentTests {
 
     @Test("a rule that is missing, of another form or unknown is named")
     func slips() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let json = try await charter(in: folder.configuration()).rules.json
         for (old, new, word) in [
             ("\"votingHours\"", "\"votingHour\"", "'votingHours' is missing"),
@@ -57,7 +59,7 @@ struct CharterDocumentTests {
 
     @Test("rules that no charter can have are refused by name")
     func refusals() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = folder.configuration()
         let rules = try await charter(in: configuration).rules
         let changes: [(String, (inout CharterDocument) -> Void)] = [
@@ -101,7 +103,7 @@ struct CharterDocumentTests {
 
     @Test("an amendment is in force once it was voted and closed")
     func inForce() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = folder.configuration()
         var rules = try await charter(in: configuration).rules
         rules.votingHours = 1
@@ -115,7 +117,9 @@ struct CharterDocumentTests {
         try await CommunityDoor.ask(
             .govern(.propose(title: "Other rules", text: "", action: .amend(rules))), configuration: configuration
         ) { await answers.add($0) }
-        guard case .proposed(let id) = try #require(await answers.all.first) else { throw Missing() }
+        guard case .proposed(let id) = try #require(await answers.all.first) else {
+            throw TestFailure("another answer")
+        }
         let early = await #expect(throws: CommunityError.self) {
             try await CommunityDoor.ask(.govern(.close(proposal: id, early: false)), configuration: configuration) {
                 _ in
@@ -131,8 +135,6 @@ struct CharterDocumentTests {
         #expect(after.rules == rules)
     }
 }
-
-private struct Missing: Error {}
 
 actor Answers {
     private(set) var all: [CommunityReply] = []

@@ -7,22 +7,15 @@ import TuttiCommunity
 
 /// A member's node on loopback, in a folder of its own.
 private final class Person: Sendable {
-    let folder: String
+    private let data: Folder
     private let running = Mutex<(node: CommunityNode, run: Task<Void, any Error>)?>(nil)
+    var folder: String { data.path }
 
-    init() throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("tutti-chat-\(UUID())").path
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
+    init() throws { data = try Folder() }
 
     func start(knowing others: [Person] = []) async throws {
-        var configuration = CommunityNodeConfiguration(folder: folder)
-        configuration.node.listen = [Multiaddr("/ip4/127.0.0.1/tcp/0")].compactMap(\.self)
-        configuration.node.multicastDNS = false
-        configuration.node.limits = .lab
-        for other in others { configuration.node.bootstrap += try await other.node.node.listenAddresses }
+        var configuration = data.configuration()
+        for other in others { configuration.node.bootstrap += try await other.node.addresses }
         let node = try CommunityNode(configuration: configuration)
         let run = Task { try await node.run() }
         running.withLock { $0 = (node, run) }
@@ -43,11 +36,7 @@ private final class Person: Sendable {
     }
 
     @discardableResult
-    func ask(_ command: CommunityCommand) async throws -> [CommunityReply] {
-        let replies = Mutex<[CommunityReply]>([])
-        try await node.perform(command) { reply in replies.withLock { $0.append(reply) } }
-        return replies.withLock { $0 }
-    }
+    func ask(_ command: CommunityCommand) async throws -> [CommunityReply] { try await node.ask(command) }
 
     func messages(_ place: String) async throws -> [MessageSummary] {
         try await ask(.read(channel: place, count: 1_000, follow: false)).compactMap {

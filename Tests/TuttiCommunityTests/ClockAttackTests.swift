@@ -164,7 +164,7 @@ extension CommunityAttackTests {
         @Test("attack_58 Two machines that write one feed fork it: both stop, all know, and what came before stands")
         func clone() async throws {
             let (folder, other, twin) = (try Folder(), try Folder(), try Folder())
-            try await withCommunityNode(other.path) { [folder, twin] rosa in
+            try await withCommunityNode(other.path) { [folder] rosa in
                 try await rosa.perform(.create(name: "Rare gear", nickname: "rosa")) { _ in }
                 let link = try await rosa.inviteLink()
                 try await withCommunityNode(folder.path) { camila in
@@ -172,26 +172,16 @@ extension CommunityAttackTests {
                     try await camila.perform(.send(channel: "general", text: "one of me")) { _ in }
                     try await until { try await rosa.texts() == ["one of me"] }
                 }
-                // A machine's disk is copied: what tells a copy of a folder, where the key's file lies, doesn't help there.
-                try FileManager.default.removeItem(atPath: twin.path)
-                try FileManager.default.copyItem(atPath: folder.path, toPath: twin.path)
-                for name in ["control", "lock", "keys/node.key"] {
-                    try? FileManager.default.removeItem(atPath: twin.path + "/" + name)
-                }
-                let key = try FileManager.default.attributesOfItem(atPath: twin.path + "/keys/device.key")
-                let place = "\(key[.systemNumber] ?? 0):\(key[.systemFileNumber] ?? 0)"
-                let journal = try SQLiteJournal(path: twin.journal)
-                var batch = JournalBatch()
-                batch.settings["devicePlace"] = Array(place.utf8)
-                try journal.write(batch)
-                try journal.close()
-                let addresses = try await rosa.node.listenAddresses
-                let device = try await withCommunityNode(folder.path) { original in
-                    let device = try #require(try await original.device)
-                    try await withCommunityNode(twin.path) { twin in
-                        // Neither has heard of the other when it writes.
-                        try await original.perform(.send(channel: "general", text: "I am the one")) { _ in }
-                        try await twin.perform(.send(channel: "general", text: "no, I am")) { _ in }
+            }
+            try Self.copyDisk(of: folder, to: twin)
+            // Neither hears of the other before it writes: the only node that both know is off.
+            try await withCommunityNode(folder.configuration()) { [other, twin] original in
+                let device = try #require(try await original.device)
+                try await withCommunityNode(twin.configuration()) { twin in
+                    try await original.perform(.send(channel: "general", text: "I am the one")) { _ in }
+                    try await twin.perform(.send(channel: "general", text: "no, I am")) { _ in }
+                    try await withCommunityNode(other.configuration()) { rosa in
+                        let addresses = try await rosa.addresses
                         try await original.node.dial(at: addresses)
                         try await until(syncing: rosa) { try await rosa.texts().count == 2 }
                         try await twin.node.dial(at: addresses)
@@ -204,13 +194,28 @@ extension CommunityAttackTests {
                             }
                             #expect(refusal?.code == .notAllowed)
                         }
+                        #expect(try await rosa.count("proofsTaken") >= 1)
+                        #expect(try await rosa.texts().contains("one of me"))
+                        #expect(try await rosa.head(of: device) != nil)
                     }
-                    return device
                 }
-                #expect(try await rosa.count("proofsTaken") >= 1)
-                #expect(try await rosa.texts().contains("one of me"))
-                #expect(try await rosa.head(of: device) != nil)
             }
+        }
+
+        /// As a machine's disk is copied: what tells a copy of a folder, where the key's file lies, doesn't help there.
+        private static func copyDisk(of folder: Folder, to twin: Folder) throws {
+            try FileManager.default.removeItem(atPath: twin.path)
+            try FileManager.default.copyItem(atPath: folder.path, toPath: twin.path)
+            for name in ["control", "lock", "keys/node.key"] {
+                try? FileManager.default.removeItem(atPath: twin.path + "/" + name)
+            }
+            let key = try FileManager.default.attributesOfItem(atPath: twin.path + "/keys/device.key")
+            let place = "\(key[.systemNumber] ?? 0):\(key[.systemFileNumber] ?? 0)"
+            let journal = try SQLiteJournal(path: twin.journal)
+            var batch = JournalBatch()
+            batch.settings["devicePlace"] = Array(place.utf8)
+            try journal.write(batch)
+            try journal.close()
         }
     }
 }

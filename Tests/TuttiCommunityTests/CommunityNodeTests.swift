@@ -4,32 +4,11 @@ import Testing
 import Tutti
 import TuttiCommunity
 
-/// A folder that is there for one test.
-struct TestFolder: ~Copyable {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent("tutti-\(UUID())").path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// A node in it that listens on loopback, on a free port unless one is named.
-    func configuration(listen: String = "/ip4/127.0.0.1/tcp/0") -> CommunityNodeConfiguration {
-        var configuration = CommunityNodeConfiguration(folder: path)
-        configuration.node.listen = [Multiaddr(listen)].compactMap(\.self)
-        configuration.node.multicastDNS = false
-        configuration.node.limits = .lab
-        return configuration
-    }
-}
-
 @Suite("A community's node", .timeLimit(.minutes(1)))
 struct CommunityNodeTests {
     /// Runs `body` while another node has a port.
     private func withTakenPort(_ body: (String) async throws -> Void) async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let node = try CommunityNode(configuration: folder.configuration())
         let run = Task { try await node.run() }
         try await node.started()
@@ -41,7 +20,7 @@ struct CommunityNodeTests {
     @Test("who waits for a node whose port is taken hears so")
     func takenPort() async throws {
         try await withTakenPort { taken in
-            let folder = try TestFolder()
+            let folder = try Folder()
             let node = try CommunityNode(configuration: folder.configuration(listen: taken))
             let run = Task { try await node.run() }
             let error = await #expect(throws: NodeError.self) { try await node.started() }
@@ -55,7 +34,7 @@ struct CommunityNodeTests {
     @Test("a command that starts a node for itself says that the port is taken")
     func commandOnTakenPort() async throws {
         try await withTakenPort { taken in
-            let folder = try TestFolder()
+            let folder = try Folder()
             let configuration = folder.configuration(listen: taken)
             let error = await #expect(throws: NodeError.self) {
                 try await CommunityDoor.ask(.status, configuration: configuration) { _ in }
@@ -66,7 +45,7 @@ struct CommunityNodeTests {
 
     @Test("who waits for a node that never runs may give up")
     func cancelledWait() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let node = try CommunityNode(configuration: folder.configuration())
         let wait = Task { try await node.started() }
         wait.cancel()
@@ -75,7 +54,7 @@ struct CommunityNodeTests {
 
     @Test("what a folder knows of itself is there after a restart")
     func settingsStay() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = folder.configuration()
         try await CommunityDoor.ask(.create(name: "Rare gear", nickname: "camila"), configuration: configuration) { _ in
         }

@@ -94,7 +94,7 @@ extension CommunityAttackTests {
                     limit.rlim_cur = 65_536
                     setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
                     try await expectRefusals(all.camila, nil) { $0.code == .storage }
-                    guard try await all.camila.texts() == ["before"] else { throw Mishap("not readable") }
+                    guard try await all.camila.texts() == ["before"] else { throw TestFailure("not readable") }
                     limit.rlim_cur = limit.rlim_max
                     setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
                     try await all.camila.perform(.send(channel: "general", text: "after")) { _ in }
@@ -256,15 +256,15 @@ private func expectRefusals(
     var refused = 0
     for _ in 0..<600 where refused < 2 {
         do {
-            guard let entry = try await node.append([draft]).last else { throw Mishap("nothing appended") }
-            guard entry.header.previous == head.id else { throw Mishap("a number was left out") }
+            guard let entry = try await node.append([draft]).last else { throw TestFailure("nothing appended") }
+            guard entry.header.previous == head.id else { throw TestFailure("a number was left out") }
             head = entry.point
         } catch let error as CommunityError {
             guard isRight(error) else { throw error }
             refused += 1
         }
     }
-    guard refused == 2 else { throw Mishap("never refused") }
-    guard try await node.head(of: device) == head else { throw Mishap("a refused entry stayed") }
-    guard try await node.count("persistFailures") > 0 else { throw Mishap("not counted") }
+    guard refused == 2 else { throw TestFailure("never refused") }
+    guard try await node.head(of: device) == head else { throw TestFailure("a refused entry stayed") }
+    guard try await node.count("persistFailures") > 0 else { throw TestFailure("not counted") }
 }

@@ -39,7 +39,7 @@ extension CommunityAttackTests {
                     // It is left alone, and may still ask.
                     let before = intruder.asked.count
                     guard case .roots = try await intruder.ask(.roots(Self.emptyRoots)) else {
-                        throw Mishap("not answered")
+                        throw TestFailure("not answered")
                     }
                     try await intruder.claim(rosa, head: forged.point)
                     #expect(intruder.asked.count == before)

@@ -6,7 +6,7 @@ import TuttiCommunity
 /// What one member alone can do; the rest is shown over processes (Tests/Interop/governance.py).
 @Suite("Governance as commands", .timeLimit(.minutes(1)))
 struct GovernanceCommandTests {
-    private func founded(_ folder: borrowing TestFolder) async throws -> CommunityNodeConfiguration {
+    private func founded(_ folder: Folder) async throws -> CommunityNodeConfiguration {
         let configuration = folder.configuration()
         try await CommunityDoor.ask(.create(name: "Gear", nickname: "camila"), configuration: configuration) { _ in }
         return configuration
@@ -34,7 +34,7 @@ struct GovernanceCommandTests {
 
     @Test("a refusal says what is wrong and what there is instead")
     func refusals() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = try await founded(folder)
         let table: [(GovernanceCommand, String)] = [
             (.admit(member: "rosa"), "nobody waits"),
@@ -61,7 +61,7 @@ struct GovernanceCommandTests {
 
     @Test("a reader hides and shows for itself, over a restart and over labels")
     func choices() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = try await founded(folder)
         try await ask(.send(channel: "general", text: "watches"), configuration)
         let message = try #require(try await messages(configuration).first)
@@ -86,7 +86,7 @@ struct GovernanceCommandTests {
 
     @Test("open invites are listed until they are closed, then only among all")
     func invites() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = try await founded(folder)
         try await ask(.govern(.invite(uses: 3, days: 1, role: "guest", note: "band")), configuration)
         guard case .invites(let open) = try await ask(.govern(.invites(all: false)), configuration).first,
@@ -112,7 +112,7 @@ struct GovernanceCommandTests {
 
     @Test("who leaves says so once")
     func leave() async throws {
-        let folder = try TestFolder()
+        let folder = try Folder()
         let configuration = try await founded(folder)
         try await ask(.govern(.leave(anyway: true)), configuration)
         #expect(await refusal(.leave(anyway: true), configuration).contains("not a member"))

@@ -109,7 +109,7 @@ final class Intruder: Sendable {
 
     private func introduce() async throws {
         let answer = try await ask(.hello(try hello))
-        guard answer == .accepted else { throw Mishap("not let in: \(answer)") }
+        guard answer == .accepted else { throw TestFailure("not let in: \(answer)") }
     }
 
     /// What the victim has asked so far.

@@ -9,76 +9,6 @@ import TuttiIdentity
 import TuttiJournal
 import TuttiNodeCore
 
-/// A folder that is gone with its owner.
-final class Folder: Sendable {
-    let path: String
-
-    init() throws {
-        path = NSTemporaryDirectory() + "tutti-community-\(UInt64.random(in: .min ... .max))"
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    var journal: String { path + "/journal.sqlite" }
-}
-
-struct Mishap: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
-
-/// Asks again until it holds, at a pace that leaves the processor to who is asked. The suite's limit is the only clock.
-func until(_ holds: () async throws -> Bool) async throws {
-    while try await !holds() { try await Task.sleep(for: .milliseconds(3)) }
-}
-
-/// The same, while the nodes are told to reconcile again and again.
-func until(syncing nodes: CommunityNode..., holds: () async throws -> Bool) async throws {
-    while try await !holds() {
-        for node in nodes { try await node.node.replicaCommands()(.syncNow) }
-        try await Task.sleep(for: .milliseconds(100))
-    }
-}
-
-/// A whole node on loopback, with its disk, for as long as `body` takes.
-func withCommunityNode<Value: Sendable>(
-    _ folder: String, configure: (inout CommunityNodeConfiguration) -> Void = { _ in },
-    _ body: @escaping @Sendable (CommunityNode) async throws -> Value
-) async throws -> Value {
-    var configuration = CommunityNodeConfiguration(folder: folder)
-    configuration.node.listen = NodeConfiguration.loopback
-    configuration.node.limits = .lab
-    configure(&configuration)
-    let node = try CommunityNode(configuration: configuration)
-    return try await withThrowingTaskGroup(of: Value?.self) { group in
-        group.addTask {
-            try await node.run()
-            return nil
-        }
-        group.addTask {
-            try await node.started()
-            return try await body(node)
-        }
-        defer { group.cancelAll() }
-        while let ended = try await group.next() {
-            guard let value = ended else { continue }
-            group.cancelAll()
-            try await group.waitForAll()
-            return value
-        }
-        throw CancellationError()
-    }
-}
-
-/// What a call threw, when it was a `CommunityError`.
-func communityError(_ body: () async throws -> Void) async -> CommunityError? {
-    do {
-        try await body()
-        return nil
-    } catch { return error as? CommunityError }
-}
-
 /// Camila, who founded a community, and Rosa, who joined it: honest nodes that are connected, each with its disk.
 struct Neighbourhood: Sendable {
     let camila: CommunityNode
@@ -159,7 +89,7 @@ extension CommunityNode {
         }
         continuation.finish()
         for await text in stream { return try InviteLink(text: text) }
-        throw Mishap("no invite")
+        throw TestFailure("no invite")
     }
 
     func texts(_ channel: String = "general") async throws -> [String] {

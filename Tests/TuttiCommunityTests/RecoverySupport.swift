@@ -10,52 +10,7 @@ import TuttiCommunityCore
 import TuttiIdentity
 import TuttiJournal
 
-/// Data folders of one test, gone at its end.
-final class Machines: Sendable {
-    let root = FileManager.default.temporaryDirectory.appendingPathComponent("tutti-\(UUID())").path
-
-    deinit { try? FileManager.default.removeItem(atPath: root) }
-
-    func configuration(
-        _ name: String, bootstrap: [Multiaddr] = [], timeout: Duration = .seconds(20)
-    ) -> CommunityNodeConfiguration {
-        var configuration = CommunityNodeConfiguration(folder: root + "/" + name)
-        configuration.node.listen = NodeConfiguration.loopback
-        configuration.node.limits = .lab
-        configuration.node.bootstrap = bootstrap
-        configuration.recoveryTimeout = timeout
-        return configuration
-    }
-
-    func run<Value: Sendable>(
-        _ configuration: CommunityNodeConfiguration, _ body: @escaping @Sendable (CommunityNode) async throws -> Value
-    ) async throws -> Value {
-        let node = try CommunityNode(configuration: configuration)
-        return try await withThrowingTaskGroup(of: Value?.self) { group in
-            group.addTask {
-                try await node.run()
-                return nil
-            }
-            group.addTask {
-                try await node.started()
-                return try await body(node)
-            }
-            var value: Value?
-            while value == nil, let ended = try await group.next() { value = ended }
-            group.cancelAll()
-            while let _ = try? await group.next() {}
-            return try #require(value)
-        }
-    }
-}
-
 extension CommunityNode {
-    func ask(_ command: CommunityCommand) async throws -> [CommunityReply] {
-        let replies = Mutex<[CommunityReply]>([])
-        try await perform(command) { reply in replies.withLock { $0.append(reply) } }
-        return replies.withLock { $0 }
-    }
-
     /// Founds a community; the recovery code of its founder.
     func found() async throws -> String {
         try Self.words(try await ask(.create(name: "Rare gear", nickname: "camila")))
@@ -111,21 +66,6 @@ extension CommunityNode {
     }
 
     var addresses: [Multiaddr] { get async throws { try await node.listenAddresses } }
-}
-
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
-
-/// What a recovery that must fail says.
-func recoveryError(_ body: () async throws -> Void) async -> CommunityError? {
-    do {
-        try await body()
-        return nil
-    } catch {
-        return error as? CommunityError
-    }
 }
 
 /// A stranger that answers every question for a seal with these bytes.

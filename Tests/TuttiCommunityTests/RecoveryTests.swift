@@ -14,19 +14,19 @@ import TuttiJournal
 struct RecoveryTests {
     @Test("The founder's machine is off; the code and another member's address bring her back, and she goes on")
     func freshMachine() async throws {
-        let machines = Machines()
+        let machines = try Folder()
         let (founder, friend, fresh) = (
             machines.configuration("camila"), machines.configuration("rosa"), machines.configuration("fresh")
         )
-        try await machines.run(friend) { rosa in
-            let (code, old) = try await machines.run(founder) { camila in
+        try await withCommunityNode(friend) { rosa in
+            let (code, old) = try await withCommunityNode(founder) { camila in
                 let code = try await camila.found()
                 _ = try await rosa.join(try await camila.invite(), as: "rosa")
                 try await camila.say("before the flood")
                 try await rosa.hear("before the flood")
                 return (code, try await camila.devices.map(\.id))
             }
-            try await machines.run(fresh) { camila in
+            try await withCommunityNode(fresh) { camila in
                 let status = try await camila.recover(code, at: try await rosa.addresses)
                 #expect(status.nickname == "camila")
                 #expect(!status.isPending)
@@ -41,20 +41,20 @@ struct RecoveryTests {
 
     @Test("An old folder that is found again is a device of the member still, beside the recovered one")
     func oldFolder() async throws {
-        let machines = Machines()
+        let machines = try Folder()
         let (founder, fresh) = (machines.configuration("camila"), machines.configuration("fresh"))
-        try await machines.run(machines.configuration("rosa")) { rosa in
+        try await withCommunityNode(machines.configuration("rosa")) { rosa in
             let at = try await rosa.addresses
-            let code = try await machines.run(founder) { camila in
+            let code = try await withCommunityNode(founder) { camila in
                 let code = try await camila.found()
                 _ = try await rosa.join(try await camila.invite(), as: "rosa")
                 return code
             }
-            try await machines.run(fresh) { recovered in
+            try await withCommunityNode(fresh) { recovered in
                 try await recovered.recover(code, at: at)
                 var again = founder
                 again.node.bootstrap = at
-                try await machines.run(again) { old in
+                try await withCommunityNode(again) { old in
                     try await old.say("from the old machine")
                     try await recovered.hear("from the old machine")
                     try await recovered.say("from the new machine")
@@ -74,10 +74,10 @@ struct RecoveryTests {
 
     @Test("A copied folder and a restored backup become devices of their own, with nobody near; the original writes on")
     func copies() async throws {
-        let machines = Machines()
+        let machines = try Folder()
         let original = machines.configuration("camila")
-        let backup = machines.root + "/backup"
-        let (code, first) = try await machines.run(original) { camila in
+        let backup = machines.path + "/backup"
+        let (code, first) = try await withCommunityNode(original) { camila in
             let code = try await camila.found()
             try await camila.say("one")
             _ = try await camila.ask(.backup(path: backup))
@@ -88,8 +88,8 @@ struct RecoveryTests {
         let restored = machines.configuration("restored")
         try CommunityFiles.restore(backup, to: restored.folder)
         for configuration in [copy, restored] {
-            try await machines.run(configuration) { node in
-                let refused = await recoveryError { try await node.say("not yet") }
+            try await withCommunityNode(configuration) { node in
+                let refused = await communityError { try await node.say("not yet") }
                 #expect(refused?.message.contains("tutti device recover") == true)
                 try await node.recover(code)
                 try await node.say("two")
@@ -98,7 +98,7 @@ struct RecoveryTests {
                 #expect(devices.allSatisfy { $0.standing == "good" && $0.isThis != first.contains($0.id) })
             }
         }
-        try await machines.run(original) { camila in
+        try await withCommunityNode(original) { camila in
             try await camila.say("three")
             #expect(try await camila.devices.map(\.id) == first)
         }
@@ -106,11 +106,11 @@ struct RecoveryTests {
 
     @Test("Liars of every kind are asked too, and the one who tells the truth is believed")
     func liars() async throws {
-        let machines = Machines()
-        try await machines.run(machines.configuration("camila")) { camila in
+        let machines = try Folder()
+        try await withCommunityNode(machines.configuration("camila")) { camila in
             let code = try await camila.found()
             let genuine = try await camila.sealEntry(of: code)
-            let other = try await machines.run(machines.configuration("another town")) { mayor in
+            let other = try await withCommunityNode(machines.configuration("another town")) { mayor in
                 try await mayor.sealEntry(of: try await mayor.found())
             }
             let thief = KeyPair()
@@ -129,12 +129,12 @@ struct RecoveryTests {
                             try await withLiar({ _ = try await $0.read(exactly: 1) }) { silent in
                                 let liars = [garbage, otherTown, copyist, endless, silent]
                                 let alone = machines.configuration("alone", timeout: .seconds(3))
-                                try await machines.run(alone) { fresh in
-                                    let error = await recoveryError { try await fresh.recover(code, at: liars) }
+                                try await withCommunityNode(alone) { fresh in
+                                    let error = await communityError { try await fresh.recover(code, at: liars) }
                                     #expect(error?.code == .notFound)
                                     #expect(error?.message.contains("4 answered falsely") == true, "\(error!)")
                                 }
-                                try await machines.run(machines.configuration("fresh")) { fresh in
+                                try await withCommunityNode(machines.configuration("fresh")) { fresh in
                                     let all = liars + (try await camila.addresses)
                                     let status = try await fresh.recover(code, at: all)
                                     #expect(status.nickname == "camila")
@@ -149,15 +149,15 @@ struct RecoveryTests {
 
     @Test("With nobody near, the end says what to do, and the folder is as fresh as before")
     func nobody() async throws {
-        let machines = Machines()
+        let machines = try Folder()
         let code = RecoveryCode(secret: Array(0..<16))?.words.joined(separator: " ") ?? ""
-        try await machines.run(machines.configuration("fresh", timeout: .seconds(1))) { fresh in
-            let alone = await recoveryError { try await fresh.recover(code) }
+        try await withCommunityNode(machines.configuration("fresh", timeout: .seconds(1))) { fresh in
+            let alone = await communityError { try await fresh.recover(code) }
             #expect(alone?.code == .deadline)
             #expect(alone?.message.contains("no other node was found within 1 s") == true)
             #expect(alone?.message.contains("--peer") == true)
             let closed = try #require(Multiaddr("/ip4/127.0.0.1/tcp/1"))
-            let unreachable = await recoveryError { try await fresh.recover(code, at: [closed]) }
+            let unreachable = await communityError { try await fresh.recover(code, at: [closed]) }
             #expect(unreachable?.message.contains("/ip4/127.0.0.1/tcp/1 doesn't answer") == true)
             _ = try await fresh.found()
         }
@@ -165,27 +165,27 @@ struct RecoveryTests {
 
     @Test("A code that nobody knows, one of another community than the folder's, and a wrong word: each is told apart")
     func wrongCodes() async throws {
-        let machines = Machines()
-        try await machines.run(machines.configuration("camila")) { camila in
+        let machines = try Folder()
+        try await withCommunityNode(machines.configuration("camila")) { camila in
             let code = try await camila.found()
             let unknown = try #require(RecoveryCode(secret: Array(0..<16))).words
             let at = try await camila.addresses
-            try await machines.run(machines.configuration("fresh", timeout: .seconds(1))) { fresh in
-                let error = await recoveryError { try await fresh.recover(unknown.joined(separator: " "), at: at) }
+            try await withCommunityNode(machines.configuration("fresh", timeout: .seconds(1))) { fresh in
+                let error = await communityError { try await fresh.recover(unknown.joined(separator: " "), at: at) }
                 #expect(error?.code == .notFound)
                 #expect(error?.message.contains("none of 1 nodes that were asked knows it") == true)
                 var wrong = code.split(separator: " ").map(String.init)
                 let right = wrong[6]
                 wrong[6] = right == "zoo" ? "zone" : "zoo"
-                let typo = await recoveryError { try await fresh.recover(wrong.joined(separator: " "), at: at) }
+                let typo = await communityError { try await fresh.recover(wrong.joined(separator: " "), at: at) }
                 #expect(typo?.code == .invalidInput)
                 #expect(typo?.message == "word 7 doesn't fit the others; is it \"\(right)\"?")
-                let address = await recoveryError {
+                let address = await communityError {
                     _ = try await fresh.ask(.recover(code: code, peers: ["192.0.2.7"], link: nil))
                 }
                 #expect(address?.code == .invalidInput)
                 _ = try await fresh.found()
-                let elsewhere = await recoveryError { try await fresh.recover(code, at: at) }
+                let elsewhere = await communityError { try await fresh.recover(code, at: at) }
                 #expect(elsewhere?.message.contains("another community") == true)
             }
         }
@@ -193,11 +193,11 @@ struct RecoveryTests {
 
     @Test("A link may still be given, for the addresses in it")
     func link() async throws {
-        let machines = Machines()
-        try await machines.run(machines.configuration("camila")) { camila in
+        let machines = try Folder()
+        try await withCommunityNode(machines.configuration("camila")) { camila in
             let code = try await camila.found()
             let link = try await camila.invite()
-            try await machines.run(machines.configuration("fresh")) { fresh in
+            try await withCommunityNode(machines.configuration("fresh")) { fresh in
                 let status = try await fresh.recover(code, link: link)
                 #expect(status.nickname == "camila")
             }
@@ -206,13 +206,13 @@ struct RecoveryTests {
 
     @Test("By the DHT: who holds the seal says so there, and a fresh machine that knows a stranger alone finds it")
     func distributed() async throws {
-        let machines = Machines()
+        let machines = try Folder()
         var configuration = NodeConfiguration()
         configuration.limits = .lab
         configuration.dht = DHTSettings(mode: .server)
         try await withNode(configuration) { stranger in
             let bootstrap = try await stranger.listenAddresses
-            try await machines.run(machines.configuration("camila", bootstrap: bootstrap)) { camila in
+            try await withCommunityNode(machines.configuration("camila", bootstrap: bootstrap)) { camila in
                 let code = try await camila.found()
                 let tag = try RecoveryCode(parsing: code).lookupTag
                 _ = try await camila.node.profile(of: try await camila.node.dial(at: bootstrap))
@@ -221,7 +221,7 @@ struct RecoveryTests {
                 #expect(isTold)
                 #expect(told == [tag])
                 let content = CommunityNode.content(tag)
-                try await machines.run(machines.configuration("fresh", bootstrap: bootstrap)) { fresh in
+                try await withCommunityNode(machines.configuration("fresh", bootstrap: bootstrap)) { fresh in
                     _ = try await fresh.node.profile(of: try await fresh.node.dial(at: bootstrap))
                     let tellers = try await fresh.node.dht.findProviders(content)
                     #expect(tellers == [camila.node.peerID])
@@ -234,8 +234,8 @@ struct RecoveryTests {
 
     @Test("A stranger who asks on and on is answered eight times, and learns nothing")
     func flood() async throws {
-        let machines = Machines()
-        try await machines.run(machines.configuration("camila")) { camila in
+        let machines = try Folder()
+        try await withCommunityNode(machines.configuration("camila")) { camila in
             let code = try RecoveryCode(parsing: try await camila.found())
             let at = try await camila.addresses
             try await withNode(NodeConfiguration()) { stranger in

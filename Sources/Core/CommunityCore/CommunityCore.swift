@@ -150,6 +150,7 @@ package struct CommunityCore: Sendable {
         let (graph, facts) = (fold.graph, fold.facts)
         let node = graph.nodes[place]
         let isOnTop = tips.allSatisfy { fold.past(place, holds: $0) }
+        if fold.buildsOnLeftOut(place) { return false }
         switch node.entry.body {
         case .founding: return false
         case .proposal, .vote, .vouch, .vouchWithdrawal, .label, .labelWithdrawal, .acknowledgement, .unknown,

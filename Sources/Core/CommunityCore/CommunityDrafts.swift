@@ -366,9 +366,9 @@ extension GovernanceFold {
     }
 
     fileprivate func invitesUsed(by member: Int) -> Int {
-        facts.members[member].invites.reduce(0) { used, invite in
-            guard case .invite(let terms) = graph.nodes[invite].entry.body else { return used }
-            return used + min(terms.uses, placesKept(of: invite, by: member, memo) ?? terms.uses)
+        var memo = memo
+        return facts.members[member].invites.reduce(0) { used, invite in
+            used + (answered(&memo) { placesTaken(of: invite, by: member, &$0) } ?? 0)
         }
     }
 

@@ -41,9 +41,7 @@ package struct FeedCut: Hashable, Sendable {
     }
 
     /// Whether an entry of this feed stands beyond the cut.
-    package func isVoid(_ other: FeedPoint) -> Bool {
-        other.sequence > point.sequence || (other.sequence == point.sequence && other.id != point.id)
-    }
+    package func isVoid(_ other: FeedPoint) -> Bool { other.isBeyond(point) }
 }
 
 /// The first entry of a community; the digest of its body is the community's name.

@@ -196,10 +196,15 @@ extension GovernanceFold {
 
     /// ``isLive(_:of:at:isOwnAct:_:)``, asking for what it needs.
     func holds(_ grant: GovernanceFacts.Grant, _ member: Int, at place: Int?, _ memo: inout Memo) -> Bool {
+        answered(&memo) { isLive(grant, of: member, at: place, isOwnAct: false, &$0) } ?? false
+    }
+
+    /// Asks again until all that the answer needs is known.
+    func answered<Answer>(_ memo: inout Memo, _ ask: (inout Memo) -> Answer?) -> Answer? {
         while true {
             memo.needed = nil
-            if let isLive = isLive(grant, of: member, at: place, isOwnAct: false, &memo) { return isLive }
-            guard let needed = memo.needed else { return false }
+            if let answer = ask(&memo) { return answer }
+            guard let needed = memo.needed else { return nil }
             _ = isValid(needed.place, needed.rank, &memo)
         }
     }

@@ -69,6 +69,8 @@ struct GovernanceFacts: Sendable {
     /// By place of the invite, those with its key, in the order in which they count.
     private(set) var joins: [Int: [Int]] = [:]
     private(set) var inviteCloses: [Int: [Int]] = [:]
+    /// Those that have an end, in the order in which these came.
+    private(set) var endedInvites: [Int] = []
     /// By place of the join.
     private(set) var admits: [Int: [Int]] = [:]
     /// By place of the proposal.
@@ -108,6 +110,7 @@ struct GovernanceFacts: Sendable {
             if let owner { members[owner].invites.insertSorted(place, of: graph) }
         case .inviteClose(let body):
             act = Act(kind: .inviteClose, owner: owner, needs: .admit, subject: at(body.invite))
+            if inviteCloses[at(body.invite)] == nil { endedInvites.append(at(body.invite)) }
             inviteCloses[at(body.invite), default: []].append(place)
         case .join(let body):
             let role = Self.role(of: at(body.invite), in: graph)

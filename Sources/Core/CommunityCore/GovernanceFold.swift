@@ -30,6 +30,8 @@ struct GovernanceFold: Sendable {
         var complete: [Int] = []
         /// Those of them that end their proposal.
         var inForce: Set<Int> = []
+        /// By place of an invite's end.
+        var builders: [Int: Builders] = [:]
 
         init(scope: Int?, count: Int) {
             self.scope = scope
@@ -180,7 +182,7 @@ struct GovernanceFold: Sendable {
     ) -> Bool? {
         switch act.kind {
         case .founding, .own, .join, .close, .acknowledgement, .label: return true
-        case .invite: return isWithinInvites(place, act, edition.charter.policy(role).invitesMax, memo)
+        case .invite: return isWithinInvites(place, act, edition.charter.policy(role).invitesMax, &memo)
         case .inviteClose: return rank <= Rank.moderator.number
         case .unknown: return rank <= Rank.admin.number
         case .admit: return act.subject.map { facts.acts[$0].kind == .join } ?? false && rank <= act.role.rank.number
@@ -369,29 +371,29 @@ struct GovernanceFold: Sendable {
             isInvited = bit
         }
         guard isInvited else { return false }
-        var named: [[EntryID]] = []
+        var ends: [Int] = []
         for close in facts.inviteCloses[invite] ?? [] where isWithin(close, memo) {
-            guard case .inviteClose(let end) = graph.nodes[close].entry.body else { continue }
             var counts = isSponsorsClose(close, facts.acts[close], &memo)
             for other in 1..<Rank.member.number where counts == false { counts = memo.bit(close, other) }
             guard let counts else { return nil }
-            if counts { named.append(end.joins) }
+            if counts { ends.append(close) }
         }
-        return isAmongUses(place, of: invite, terms.uses, named, memo)
+        return isAmongUses(place, of: invite, terms.uses, ends, &memo)
     }
 
-    /// The invite's joins count in the order of (depth, id), each member once; after its end those that every end names.
-    private func isAmongUses(_ place: Int, of invite: Int, _ uses: Int, _ named: [[EntryID]], _ memo: Memo) -> Bool {
-        func isNamed(_ join: Int) -> Bool {
-            named.allSatisfy { $0.containsSorted(graph.nodes[join].entry.id) }
-        }
-        guard isNamed(place) else { return false }
+    /// The invite's joins count in the order of (depth, id), each member once; after its ends those that none leaves out.
+    private func isAmongUses(
+        _ place: Int, of invite: Int, _ uses: Int, _ ends: [Int], _ memo: inout Memo
+    ) -> Bool? {
+        guard let isLetIn = isLetIn(place, by: ends, &memo) else { return nil }
+        guard isLetIn else { return false }
         let joins = facts.joins[invite] ?? []
-        let most = min(joins.count, named.map(\.count).min() ?? joins.count)
-        guard most > uses else { return true }
+        guard joins.count > uses else { return true }
         var joined: Set<Int> = []
-        for join in joins where isWithin(join, memo) && isNamed(join) {
+        for join in joins where isWithin(join, memo) {
             guard let owner = facts.acts[join].owner else { continue }
+            guard let isLetIn = self.isLetIn(join, by: ends, &memo) else { return nil }
+            guard isLetIn else { continue }
             if joined.insert(owner).inserted, joined.count > uses { return false }
             if join == place { return true }
         }
@@ -419,42 +421,20 @@ struct GovernanceFold: Sendable {
 
     /// A member lets in no more people altogether than its role allows: unused places of ended invites are free again.
     private func isWithinInvites(
-        _ place: Int, _ act: GovernanceFacts.Act, _ invitesMax: Int, _ memo: Memo
-    ) -> Bool {
+        _ place: Int, _ act: GovernanceFacts.Act, _ invitesMax: Int, _ memo: inout Memo
+    ) -> Bool? {
         guard let owner = act.owner else { return false }
         var used = 0
         for invite in facts.members[owner].invites where isWithin(invite, memo) {
-            guard case .invite(let terms) = graph.nodes[invite].entry.body else { continue }
-            used += min(terms.uses, placesKept(of: invite, by: owner, memo) ?? terms.uses)
+            guard let taken = placesTaken(of: invite, by: owner, &memo) else { return nil }
+            used += taken
             if used > invitesMax { return false }
             if invite == place { return true }
         }
         return false
     }
-
-    /// How many places of an invite stay taken now that its sponsor has ended it; nil if not.
-    func placesKept(of invite: Int, by sponsor: Int, _ memo: Memo) -> Int? {
-        (facts.inviteCloses[invite] ?? []).compactMap { close -> Int? in
-            guard case .inviteClose(let body) = graph.nodes[close].entry.body, facts.acts[close].owner == sponsor,
-                isWithin(close, memo)
-            else { return nil }
-            return body.joins.count
-        }.min()
-    }
 }
 
 extension Rank {
     var number: Int { Int(rawValue) }
-}
-
-extension [EntryID] {
-    /// Of an ascending list.
-    fileprivate func containsSorted(_ id: EntryID) -> Bool {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if self[middle] < id { low = middle + 1 } else { high = middle }
-        }
-        return low < count && self[low] == id
-    }
 }

@@ -5,7 +5,7 @@ package import TuttiJournal
 
 /// Says when this device should end invites by which nobody can join any more.
 ///
-/// Ends of one invite that differ let in only whom all of them name, so one end is better than two. The device that wrote an
+/// Ends of one invite that differ let in only whom none leaves out, so one end is better than two. The device that wrote an
 /// invite ends it: at once when it is used up, an hour after it has expired, because joins that were made in time may still
 /// be under way. Should it be gone, those who may end the invites of others stand in for one that is used up: one
 /// after the other, in an order that differs from invite to invite, ten minutes apart since each saw that it should be

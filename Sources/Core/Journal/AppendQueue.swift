@@ -37,7 +37,7 @@ struct AppendQueue: Sendable {
 
     private func refusal(of drafts: [EntryDraft], _ holdings: JournalHoldings) -> AppendError? {
         guard let own = holdings.own else { return .noDevice }
-        if isEnded(own, holdings) { return .deviceEnded }
+        if let error = standingRefusal(of: drafts, own, holdings) { return error }
         let limits = holdings.limits
         guard drafts.allSatisfy({ $0.body.count <= JournalLimits.bodyBytesMax }) else {
             return .bodyTooLarge(limit: JournalLimits.bodyBytesMax)
@@ -51,9 +51,15 @@ struct AppendQueue: Sendable {
         return isTooMuch || isFull ? .busy : nil
     }
 
-    private func isEnded(_ own: OwnDevice, _ holdings: JournalHoldings) -> Bool {
-        own.ended != nil || holdings.feeds.states[own.device]?.isFrozen == true
-            || holdings.roster.devices[own.device]?.cut != nil
+    /// What others would not take, we don't write: nobody would ever take what comes behind it either.
+    private func standingRefusal(
+        of drafts: [EntryDraft], _ own: OwnDevice, _ holdings: JournalHoldings
+    ) -> AppendError? {
+        guard own.ended == nil, holdings.feeds.states[own.device]?.isFrozen != true else { return .deviceEnded }
+        // A newcomer, whom the roster doesn't name yet, may be anything.
+        guard let standing = holdings.roster.devices[own.device] else { return nil }
+        guard standing.cut == nil else { return .deviceEnded }
+        return drafts.first { !standing.takes($0.kind) }.map { .kindNotOpen($0.kind) }
     }
 
     /// Signs what fits into the batch and moves the staged feed on.
@@ -75,7 +81,7 @@ struct AppendQueue: Sendable {
         _ drafts: [EntryDraft], _ write: inout JournalWrite, _ holdings: inout JournalHoldings, at now: Instant
     ) -> Result<[Entry], AppendError> {
         guard let own = holdings.own else { return .failure(.noDevice) }
-        guard !isEnded(own, holdings) else { return .failure(.deviceEnded) }
+        if let error = standingRefusal(of: drafts, own, holdings) { return .failure(error) }
         let staged = write.stage.state(own.device, over: holdings.feeds) ?? .nothing
         var (state, next) = (staged, staged.head.sequence.next)
         guard next.value + UInt64(drafts.count) <= EntrySequence.max.value else { return .failure(.deviceEnded) }

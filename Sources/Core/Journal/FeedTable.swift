@@ -92,15 +92,13 @@ struct FeedTable: Sendable {
 
     /// Whether something is held alone that a cut voids.
     func hasSparse(of device: DeviceID, beyond cut: FeedPoint) -> Bool {
-        sparse[device]?.contains { $0.key > cut.sequence || ($0.key == cut.sequence && $0.value.id != cut.id) } ?? false
+        sparse[device]?.contains { FeedPoint(sequence: $0.key, id: $0.value.id).isBeyond(cut) } ?? false
     }
 
     /// What was held alone behind it stands beside from now on.
     mutating func end(_ end: FeedEnd) {
         guard let alone = sparse[end.device] else { return }
-        let left = alone.filter {
-            $0.key < end.point.sequence || ($0.key == end.point.sequence && $0.value.id == end.point.id)
-        }
+        let left = alone.filter { !FeedPoint(sequence: $0.key, id: $0.value.id).isBeyond(end.point) }
         sparseCount += left.count - alone.count
         besideCount += alone.count - left.count
         sparse[end.device] = left.isEmpty ? nil : left

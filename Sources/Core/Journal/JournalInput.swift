@@ -60,7 +60,7 @@ package enum JournalEffect: Sendable {
     /// Own entries, on disk: to everybody by gossip.
     case publish([Entry])
     /// A new fault proof, on disk: to everybody by gossip.
-    case publishProof(FaultProof)
+    indirect case publishProof(FaultProof)
     /// A verdict for each entry of a `.received` or `.proofsReceived`; `.accept` means: on our disk.
     case judged(RequestID, from: JournalSource, [EntryVerdict])
     /// The source broke a rule that no honest relay breaks.
@@ -79,7 +79,7 @@ package enum JournalEvent: Hashable, Sendable {
     case sent(through: EntrySequence)
     /// Our key wrote what this node did not: a copied or restored folder. Nothing more is appended to this device.
     case ownFeedElsewhere(FeedPoint)
-    case feedFrozen(DeviceID, FaultProof)
+    indirect case feedFrozen(DeviceID, FaultProof)
     /// The disk refuses; what comes from others is left alone for a while.
     case diskFailed(JournalStorageError)
 }
@@ -113,6 +113,8 @@ package enum AppendError: Error, Hashable, Sendable {
     case noDevice
     /// The device's feed is written elsewhere, frozen, or cut: a new device is needed.
     case deviceEnded
+    /// Nobody takes such an entry from this device now: its member waits to be admitted, or holds no role that may write it.
+    case kindNotOpen(EntryKind)
     /// Too much waits for the disk.
     case busy
     case bodyTooLarge(limit: Int)

@@ -65,6 +65,11 @@ package struct FeedPoint: Hashable, Sendable {
         self.sequence = sequence
         self.id = id
     }
+
+    /// Behind the last entry of the feed that counts, or in its place and another one: void whenever it arrives.
+    package func isBeyond(_ cut: FeedPoint) -> Bool {
+        sequence > cut.sequence || (sequence == cut.sequence && id != cut.id)
+    }
 }
 
 /// Milliseconds since 1970 in the upper 48 bits, a counter in the lower 16. It orders what is shown; it decides nothing.

@@ -35,11 +35,7 @@ package struct Roster: Hashable, Sendable {
             }
         }
 
-        /// Beyond the cut, or at it and not the entry that it names.
-        package func isVoid(_ point: FeedPoint) -> Bool {
-            guard let cut else { return false }
-            return point.sequence > cut.sequence || (point.sequence == cut.sequence && point.id != cut.id)
-        }
+        package func isVoid(_ point: FeedPoint) -> Bool { cut.map(point.isBeyond) ?? false }
     }
 
     /// Removed devices stay, with their cut.

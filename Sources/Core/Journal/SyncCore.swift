@@ -37,9 +37,7 @@ package struct SyncCore: Sendable {
     private var replica: SyncReplica
     private var server: SyncServer
     private var ledger: SyncLedger
-    private var sessions: [PeerID: SyncSession] = [:]
-    /// Those of `sessions`, by name.
-    private var order: [PeerID] = []
+    private var sessions = SyncSessions()
     private var turn = 0
     /// Batches that our disk refused, since it last took one.
     private var diskRefusals = 0
@@ -97,7 +95,7 @@ package struct SyncCore: Sendable {
         case .proofsChanged(let proofs): replica.change(proofs)
         case .governanceChanged(let added, let removed): replica.changeGovernance(added: added, removed: removed)
         case .missingChanged(let ids): missingChanged(ids, at: now)
-        case .rosterChanged: for peer in order { sessions[peer]?.rosterChanged(at: now) }
+        case .rosterChanged: for peer in sessions.peers { sessions[peer]?.rosterChanged(at: now) }
         case .settled(let batch, let outcome): settled(batch, outcome, at: now)
         case .loaded(let id, let answer):
             if !server.loaded(id, answer, replica, &stats) { stats.ignored &+= 1 }
@@ -113,7 +111,7 @@ package struct SyncCore: Sendable {
         case .requestMalformed(let peer): punish(peer, .malformed, at: now)
         case .wanted(let device, let peer): wanted(device, from: peer)
         case .syncRequested:
-            for peer in order where isOpen(peer) {
+            for peer in sessions.peers where isOpen(peer) {
                 sessions[peer]?.wantsReconcile = true
                 sessions[peer]?.isCaughtUp = false
             }
@@ -142,16 +140,16 @@ package struct SyncCore: Sendable {
 
     private mutating func peerReady(_ peer: PeerID, _ hello: SyncHello, at now: Instant) {
         guard peer != own else { return }
-        if sessions[peer] != nil { stop(peer) }
+        stop(peer)
         guard sessions.count < configuration.limits.peersMax else {
             stats.dropped &+= 1
             return
         }
         let memory = memories[peer]
         nextSerial += 1
-        sessions[peer] = SyncSession(
-            peer, hello, serial: nextSerial, listingAfter: memory?.listingAfter ?? 0, configuration)
-        order.insert(peer, at: order.firstIndex { $0 > peer } ?? order.count)
+        sessions.insert(
+            SyncSession(
+                peer, hello, serial: nextSerial, listingAfter: memory?.listingAfter ?? 0, configuration))
         if let until = memory?.until, until > now { pause(peer, until: until) }
     }
 
@@ -166,8 +164,7 @@ package struct SyncCore: Sendable {
         guard sessions[peer] != nil else { return }
         cancelAll(peer)
         if let after = sessions[peer]?.listingAfter, after > 0 { remember(peer) { $0.listingAfter = after } }
-        sessions[peer] = nil
-        order.removeAll { $0 == peer }
+        sessions.remove(peer)
         receipts[peer] = nil
         timers.cancel(.reconcile(peer))
         timers.cancel(.resume(peer))
@@ -256,25 +253,26 @@ package struct SyncCore: Sendable {
     // MARK: What we asked
 
     private mutating func pump(at now: Instant) {
-        guard !order.isEmpty else { return }
+        guard sessions.count > 0 else { return }
         // Who is first takes the room that is left: in turn.
         turn = turn &+ 1
-        for place in 0..<order.count { pump(order[(turn + place) % order.count], at: now) }
+        for offset in 0..<sessions.count {
+            let place = (turn + offset) % sessions.count
+            guard !sessions.isResting(place) else { continue }
+            pump(sessions.peers[place], at: now)
+            sessions.rest(place)
+        }
     }
 
     private mutating func pump(_ peer: PeerID, at now: Instant) {
-        // In place, also where nothing is changed: this is done for every peer in every turn, and a session is large.
-        guard let place = sessions.index(forKey: peer), !sessions.values[place].isQuiet() else { return }
-        if let request = sessions.values[place].helloRequest(RequestID(nextRequest + 1)) {
+        if let request = sessions[peer]?.helloRequest(RequestID(nextRequest + 1)) {
             send(request, to: peer, at: now)
         }
         guard isAdmitted(peer) else { return }
-        while let request = sessions.values[place].nextRequest(
-            RequestID(nextRequest + 1), &replica, &ledger, at: now)
-        {
+        while let request = sessions[peer]?.nextRequest(RequestID(nextRequest + 1), &replica, &ledger, at: now) {
             send(request, to: peer, at: now)
         }
-        if sessions.values[place].becomesCaughtUp() { effects.append(.emit(.caughtUp(peer))) }
+        if sessions[peer]?.becomesCaughtUp() == true { effects.append(.emit(.caughtUp(peer))) }
     }
 
     private mutating func send(_ request: SyncRequest, to peer: PeerID, at now: Instant) {
@@ -411,7 +409,7 @@ package struct SyncCore: Sendable {
         let news = ids.prefix(configuration.limits.missingMax).filter { !replica.missing.contains($0) }
         replica.changeMissing(ids.prefix(configuration.limits.missingMax))
         guard !news.isEmpty else { return }
-        for peer in order where isOpen(peer) { sessions[peer]?.seek(news, replica, at: now) }
+        for peer in sessions.peers where isOpen(peer) { sessions[peer]?.seek(news, replica, at: now) }
     }
 
     private mutating func wanted(_ device: DeviceID, from peer: PeerID?) {
@@ -419,7 +417,7 @@ package struct SyncCore: Sendable {
             if sessions[peer]?.query(device) != true { stats.dropped &+= 1 }
             return
         }
-        let open = order.filter(isOpen)
+        let open = sessions.peers.filter(isOpen)
         guard !open.isEmpty else { return }
         // Two of them by lot: one may know no more than we.
         let start = Int.random(in: 0..<open.count, using: &random)

@@ -21,7 +21,7 @@ package enum SyncInput: Sendable {
     // MARK: Peers
 
     /// A peer is connected that speaks the protocol. The hello is ours to it, signed for this pair of peers.
-    case peerReady(PeerID, SyncHello)
+    indirect case peerReady(PeerID, SyncHello)
     case peerGone(PeerID)
     /// Answer to `.judge`; nil: the peer may ask and be asked.
     case judged(PeerID, SyncRefusal?, SyncAudience = .all)
@@ -112,7 +112,7 @@ package enum SyncEffect: Sendable {
     case cancel(RequestID)
     case answer(RequestID, SyncAnswer)
     /// May this peer take part? Its signature is not checked yet. `.judged` follows.
-    case judge(PeerID, SyncHello)
+    indirect case judge(PeerID, SyncHello)
     case load(JournalQuery, SyncLoadID)
     case received(SyncBatch)
     case receivedProofs(SyncBatchID, [FaultProof], from: PeerID)

@@ -118,7 +118,7 @@ package struct SyncReceipt: Hashable, Sendable {
 
 package enum SyncRequest: Hashable, Sendable {
     /// Comes before anything else.
-    case hello(SyncHello)
+    indirect case hello(SyncHello)
     case roots(SyncRoots)
     case parts(SyncParts)
     /// What the peer holds of these feeds.

@@ -105,8 +105,8 @@ struct SyncSession: Sendable {
         underWay.isEmpty && descent == nil && !wantsReconcile && !isListing && governance.isEmpty
             && missing.isEmpty && offers.isEmpty && proofs.isEmpty && queries.isEmpty
     }
-    /// There is nothing to ask for, and that was told. Mutating, so that nothing is copied for it.
-    mutating func isQuiet() -> Bool { isCaughtUp && isAccepted && isIdle }
+    /// There is nothing to ask for, and that was told or can't be yet. Mutating, so that nothing is copied for it.
+    mutating func isQuiet() -> Bool { isIdle && (isAccepted || isPaused) && (isCaughtUp || !isCompared) }
     /// True once each time that there is nothing left to ask for.
     mutating func becomesCaughtUp() -> Bool {
         guard isIdle, !isCaughtUp, isCompared else { return false }

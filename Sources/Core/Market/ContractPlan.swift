@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
+package import TuttiCommunityCore
 package import TuttiWitness
 
 extension Contract {
@@ -10,6 +11,13 @@ extension Contract {
             trade: trade, unit: unit, buyer: buyer.key, seller: seller.key, arbiters: arbiters.map(\.key),
             witnesses: witnesses.id, deadlines: deadlines, contract: digest, account: account, amount: exposure,
             charter: charter)
+    }
+
+    /// Whether deadlines, arbiters and exposure are those of the charter's market.
+    package func keeps(_ rules: MarketRules) -> Bool {
+        deadlines == rules.deadlineSeconds(transportDays: terms.transportDays)
+            && arbiters.count >= rules.arbitersMin && arbiters.count <= rules.arbitersMax
+            && exposure == rules.exposure(terms.price.amount, terms.price.currency.text)
     }
 
     /// Everything decided so far in one digest, as witnesses compute it.

@@ -112,6 +112,8 @@ package struct DossierVerdict: Sendable {
         case unsigned
         /// The contract was made under another charter.
         case otherCharter
+        /// Its deadlines, arbiters or exposure aren't those of the charter.
+        case againstCharter
         /// Certificates or their signatures are wrong; what they say doesn't count.
         case badCertificates
         /// The proof is of another contract.
@@ -177,9 +179,11 @@ extension DossierFile {
 extension DossierFile {
     /// With attestations as members' nodes make them (``TradeAttestation``).
     package func verified(under charter: Charter) -> DossierVerdict? {
-        verified(under: charter.digest) { bytes, party, contract in
+        let verdict = verified(under: charter.digest) { bytes, party, contract in
             (try? TradeAttestation(bytes: bytes))?.shows(party, in: contract.community) ?? false
         }
+        guard let verdict, !verdict.dossier.contract.keeps(charter.market) else { return verdict }
+        return DossierVerdict(dossier: verdict.dossier, findings: verdict.findings + [.againstCharter])
     }
 }
 
@@ -188,6 +192,7 @@ extension DossierVerdict.Finding {
         switch self {
         case .unsigned: "the seller's signature under the contract is wrong"
         case .otherCharter: "the contract was made under another charter"
+        case .againstCharter: "the contract's deadlines, arbiters or exposure aren't the charter's"
         case .badCertificates: "certificates of the witnesses are wrong and don't count"
         case .otherProof: "the certificates are of another contract and don't count"
         case .badEvents(let count): "\(count) event\(count == 1 ? "" : "s") of wrong signature, not counted"

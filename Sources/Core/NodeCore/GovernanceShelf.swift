@@ -12,14 +12,8 @@ struct GovernanceShelf: Sendable {
 
         func isVoid(_ point: FeedPoint) -> Bool {
             if let fork, fork <= point.sequence { return true }
-            guard let cut else { return false }
-            return point.sequence > cut.sequence || (point.sequence == cut.sequence && point.id != cut.id)
+            return cut.map(point.isBeyond) ?? false
         }
-    }
-
-    private struct Shelf: Sendable {
-        var points: [FeedPoint] = []
-        var bounds = Bounds()
     }
 
     /// What peers are told of from now on, and what no longer.
@@ -30,13 +24,16 @@ struct GovernanceShelf: Sendable {
         var isEmpty: Bool { added.isEmpty && removed.isEmpty }
     }
 
-    private var shelves: [DeviceID: Shelf] = [:]
+    private var points: [DeviceID: [FeedPoint]] = [:]
+    /// Of each feed that has points, as it was last reviewed.
+    private var bounds: [DeviceID: Bounds] = [:]
     private(set) var recovery = RecoveryIndex()
 
     mutating func keep(_ entry: Entry, _ change: inout Change) {
         let device = entry.header.device
-        shelves[device, default: Shelf()].points.append(entry.point)
-        if shelves[device]?.bounds.isVoid(entry.point) == true {
+        points[device, default: []].append(entry.point)
+        if bounds[device] == nil { bounds[device] = Bounds() }
+        if bounds[device]?.isVoid(entry.point) == true {
             change.removed.append(entry.id)
         } else {
             change.added.append(entry.id)
@@ -45,13 +42,14 @@ struct GovernanceShelf: Sendable {
     }
 
     /// Devices in order, each feed in the order of arrival.
-    mutating func review(_ bounds: (DeviceID) -> Bounds) -> Change {
+    mutating func review(_ current: (DeviceID) -> Bounds) -> Change {
+        var changed: [DeviceID] = []
+        for (device, old) in bounds where old != current(device) { changed.append(device) }
         var change = Change()
-        for device in shelves.keys.sorted() {
-            let new = bounds(device)
-            guard let shelf = shelves[device], shelf.bounds != new else { continue }
-            shelves[device]?.bounds = new
-            for point in shelf.points where shelf.bounds.isVoid(point) != new.isVoid(point) {
+        for device in changed.sorted() {
+            let (old, new) = (bounds[device] ?? Bounds(), current(device))
+            bounds[device] = new
+            for point in points[device] ?? [] where old.isVoid(point) != new.isVoid(point) {
                 if new.isVoid(point) { change.removed.append(point.id) } else { change.added.append(point.id) }
             }
         }

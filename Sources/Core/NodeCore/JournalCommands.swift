@@ -52,8 +52,9 @@ package enum JournalReader: Hashable, Sendable {
 }
 
 /// What the embedder asks of the community's replica, and how it answers what the replica asks of it.
+/// Rare and large ones are indirect, as a lab holds many commands in its queue.
 package enum JournalCommand: Sendable {
-    case start(JournalStart)
+    indirect case start(JournalStart)
     case stop
     case clockRead(milliseconds: UInt64)
     /// Entries of this device, all or none; `.appended` or `.appendFailed` follows.
@@ -61,7 +62,7 @@ package enum JournalCommand: Sendable {
     /// An entry of this device that only a few can read; answered as `.append` is.
     case appendSealed(RequestID, Letter)
     /// Our join, to be shown to peers until they know us.
-    case introduce(Entry?)
+    indirect case introduce(Entry?)
     /// Reconcile with every peer now.
     case syncNow
 

@@ -360,9 +360,9 @@ package struct JournalPort: Sendable {
     /// At or behind the place where a feed forks, and beyond a cut, replicas may hold different entries and are the same
     /// nonetheless.
     private mutating func reviewGovernance(at now: Instant) {
-        let roster = community.roster
-        let change = governance.review { [journal] device in
-            GovernanceShelf.Bounds(fork: journal.proof(against: device)?.sequence, cut: roster.devices[device]?.cut)
+        let (roster, forks) = (community.roster, journal.forks)
+        let change = governance.review { device in
+            GovernanceShelf.Bounds(fork: forks[device], cut: roster.devices[device]?.cut)
         }
         guard !change.isEmpty else { return }
         sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)

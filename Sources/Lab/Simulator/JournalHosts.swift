@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import TuttiBase
 import TuttiCommunityCore
-import TuttiIdentity
+package import TuttiIdentity
 package import TuttiJournal
 package import TuttiNodeCore
 import TuttiWitness
@@ -131,6 +131,18 @@ package struct JournalHosts: Sendable {
 
     package mutating func answer(_ node: Int, _ query: JournalQuery, at now: Instant) -> JournalAnswer {
         hosts[node].disk.answer(query, at: now).answer
+    }
+
+    /// With what a node's replica begins: what its disk holds.
+    package mutating func start(
+        _ node: Int, _ community: CommunityID, member: MemberID, device: KeyPair, epoch: UInt64, at now: Instant
+    ) -> JournalStart? {
+        guard case .opening(let opening) = answer(node, .opening, at: now),
+            case .arrivals(let governance, _) = answer(node, .governance(after: 0, countMax: .max), at: now)
+        else { return nil }
+        return JournalStart(
+            community: community, member: member, device: device, opening: opening, governance: governance,
+            milliseconds: epoch + UInt64(now.nanoseconds / 1_000_000))
     }
 
     package mutating func crash(_ node: Int, seed: UInt64, at now: Instant) {

@@ -151,13 +151,11 @@ struct JournalNetwork: ~Copyable {
     /// From what its disk holds.
     private mutating func start(_ node: Int, _ community: CommunityID) {
         let now = fleet.now
-        guard case .opening(let opening) = fleet.hosts?.answer(node, .opening, at: now),
-            case .arrivals(let governance, _) = fleet.hosts?.answer(
-                node, .governance(after: 0, countMax: .max), at: now)
+        let (member, device) = (people[node].member, devices[node])
+        guard
+            var start = fleet.hosts?.start(
+                node, community, member: member, device: device, epoch: Self.epoch, at: now)
         else { return }
-        var start = JournalStart(
-            community: community, member: people[node].member, device: devices[node], opening: opening,
-            governance: governance, milliseconds: Self.epoch + UInt64(now.nanoseconds / 1_000_000))
         let secrets = DrawStream(seed: seed &+ UInt64(now.nanoseconds), peer: PeerIndex(UInt32(node)), .secrets)
         var generator = secrets
         start.keys = .seeded(SeededGenerator(seed: generator.next()))

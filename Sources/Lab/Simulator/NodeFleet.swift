@@ -52,6 +52,8 @@ package struct NodeFleet: ~Copyable {
         // Mutating, to be read in place: out of an array the getter would come after a copy of the whole member.
         mutating func socket(of id: ConnectionID) -> Int? { sockets[id] }
         mutating func speaks(_ name: ProtocolID) -> Bool { protocols.contains(name) }
+        mutating func isUnheard(_ id: ConnectionID) -> Bool { unheard[id] != nil }
+        mutating func said() -> IdentifyStatement? { statement }
     }
 
     // Not private: in debug the compiler fails on private parts of a type that is stored in another file.
@@ -240,7 +242,7 @@ package struct NodeFleet: ~Copyable {
         case .streamOpened(let id, let stream, IdentifyMessage.protocolID, .inbound, _):
             answer(node, id, stream)
         case .established(let id, _, _, _):
-            let version = members[node].statement?.version ?? 0
+            let version = members[node].said()?.version ?? 0
             give(node, input)
             give(node, .peers(.told(id, version: version)))
             open(node, id, IdentifyMessage.protocolID, PeersCore.query)
@@ -250,7 +252,7 @@ package struct NodeFleet: ~Copyable {
     }
 
     private mutating func answer(_ node: Int, _ id: ConnectionID, _ stream: StreamID) {
-        guard let index = members[node].socket(of: id), let statement = members[node].statement else { return }
+        guard let index = members[node].socket(of: id), let statement = members[node].said() else { return }
         let remote = side(of: id, index) == 1 ? sockets[index].remoteOfListener : sockets[index].address
         let message = statement.message(toPeerAt: remote)
         forward(node, id) { .message($0, stream, message) }
@@ -360,7 +362,7 @@ package struct NodeFleet: ~Copyable {
         switch effect {
         case .dial(let id, let address, let expected, let security, let deadline):
             return dial(node, id, address, expected, security, deadline)
-        case .cancelDial(let id) where members[node].unheard[id] != nil: return fail(node, id, .local)
+        case .cancelDial(let id) where members[node].isUnheard(id): return fail(node, id, .local)
         case .resolve(let id, _):
             return queue.push(at: time &+ 1_000_000, peer: UInt32(node), .input(socket: -1, .peers(.resolved(id, []))))
         case .announce(let statement):
@@ -475,7 +477,7 @@ package struct NodeFleet: ~Copyable {
 
     /// A dial that nobody heard ends.
     private mutating func fail(_ node: Int, _ id: ConnectionID, _ reason: CloseReason) {
-        guard members[node].unheard[id] != nil else { return }
+        guard members[node].isUnheard(id) else { return }
         forget(node, id)
         queue.push(at: time, peer: UInt32(node), .last(.peers(.dialFailed(id, reason))))
     }

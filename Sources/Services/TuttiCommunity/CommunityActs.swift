@@ -43,23 +43,9 @@ extension CommunityNode {
 
     /// Appends entries of this device; returns when they are on disk.
     package func append(_ drafts: [EntryDraft]) async throws -> [Entry] {
-        if drafts.contains(where: { !$0.kind.isGovernance }), try await isWaiting() {
-            throw CommunityError(
-                .notAllowed,
-                "you wait to be admitted, and nobody takes what you write before: ask an admin or moderator")
-        }
         switch await host.append(drafts) {
         case .success(let entries): return entries
         case .failure(let error): throw CommunityError(error)
-        }
-    }
-
-    /// Whether this member's join is one that somebody must admit.
-    private func isWaiting() async throws -> Bool {
-        guard let member = settings.member else { return false }
-        return try await read { port in
-            let state = port.community.state
-            return !state.isMember(member) && state.pendingJoins.values.contains { $0.member == member }
         }
     }
 
@@ -138,6 +124,11 @@ extension CommunityError {
         case .deviceEnded:
             self.init(
                 .notAllowed, "this device's feed has ended (copied, revoked or forked): run `tutti device recover`")
+        case .kindNotOpen(let kind):
+            self.init(
+                .notAllowed,
+                "you wait to be admitted, or your role doesn't let you write this (\(Names.text(kind))): nobody would take it; ask an admin or moderator"
+            )
         case .busy: self.init(.storage, "too much waits for the disk: try again in a moment")
         case .bodyTooLarge(let limit): self.init(.tooLarge, "over \(limit) bytes")
         case .retentionOfGovernance: self.init(.invalidInput, "governance is kept for ever")

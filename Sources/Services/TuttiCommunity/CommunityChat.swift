@@ -72,7 +72,7 @@ extension CommunityNode {
             let (state, community) = (port.community.state, port.journal.community)
             guard typed.hasPrefix("@") else { return .success(ChatSpot(channel: typed, in: community)) }
             return Result {
-                let member = try ChatSpot.member(String(typed.dropFirst()), in: state)
+                let member = try state.member(typed: typed)
                 return ChatSpot(
                     with: member, called: state.members[member]?.nickname ?? "?", own: own, in: community)
             }

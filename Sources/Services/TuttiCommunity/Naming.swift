@@ -8,10 +8,12 @@ import TuttiJournal
 extension CommunityState {
     /// Whoever is a member, else who was one: by nickname, or by how the id begins.
     func member(typed: String) throws -> MemberID {
-        let all = members.values.map { (id: $0.id, nickname: $0.nickname) }
-        let current = all.filter { isMember($0.id) }
+        let all = members.values.sorted { $0.id < $1.id }.map { member in
+            Names.Person(
+                id: member.id, nickname: member.nickname, note: member.sponsor.map { "invited by \(nickname($0))" })
+        }
         do {
-            return try Names.person(typed, current, "member")
+            return try Names.person(typed, all.filter { isMember($0.id) }, "member")
         } catch let error as CommunityError where error.code == .notFound {
             return try Names.person(typed, all, "member")
         }
@@ -20,8 +22,11 @@ extension CommunityState {
     /// Somebody who waits to be admitted. Of several joins of one person the first in the order of ids.
     func pendingJoin(typed: String) throws -> EntryID {
         let joins = pendingJoins.values.sorted { $0.id < $1.id }
-        let people = Dictionary(joins.map { ($0.member, $0.nickname) }) { first, _ in first }
-        let member = try Names.person(typed, people.map { ($0.key, $0.value) }, "waiting member")
+        var people: [Names.Person] = []
+        for join in joins where !people.contains(where: { $0.id == join.member }) {
+            people.append(Names.Person(id: join.member, nickname: join.nickname))
+        }
+        let member = try Names.person(typed, people, "waiting member")
         guard let join = joins.first(where: { $0.member == member }) else { throw CommunityRefusal.unknownJoin }
         return join.id
     }
@@ -46,17 +51,33 @@ extension Names {
         return role
     }
 
+    struct Person {
+        let id: MemberID
+        let nickname: String
+        /// What tells people of one nickname apart.
+        var note: String?
+    }
+
+    /// So many letters of an id: fewer are more likely a nickname that was mistyped, and letters go to one person alone.
+    private static let idLettersMin = 4
+
     /// A nickname goes before the beginning of an id; "@" before it does no harm.
-    static func person(_ typed: String, _ people: [(id: MemberID, nickname: String)], _ what: String) throws -> MemberID
-    {
+    static func person(_ typed: String, _ people: [Person], _ what: String) throws -> MemberID {
         let typed = typed.hasPrefix("@") ? String(typed.dropFirst()) : typed
         let named = people.filter { $0.nickname == typed }
-        guard named.count < 2 else {
+        if let only = named.first, named.count == 1 { return only.id }
+        guard named.isEmpty else {
+            let list = named.map { person in
+                "@\(text(person.id.bytes).prefix(12))" + (person.note.map { ", \($0)" } ?? "")
+            }
             throw CommunityError(
                 .invalidInput,
-                "\(named.count) are called '\(typed)': type how the id begins, as `tutti community members` shows it")
+                "\(named.count) \(what)s are called '\(typed)': name one by its id, \(list.joined(separator: "; "))")
         }
-        if let named = named.first { return named.id }
+        guard typed.utf8.count >= idLettersMin else {
+            throw CommunityError(
+                .notFound, "there is no \(what) '\(typed)' here: `tutti community members` lists them")
+        }
         return try match(typed, people.map(\.id), \.bytes, what)
     }
 }
