@@ -180,7 +180,7 @@ struct World {
                 require(device != founded.founder.device, "our own feed isn't frozen by others")
             }
         case .keepKeyring(_, let id): due.append(.keyringKept(id, true))
-        case .sync, .communityChanged, .mailbox, .witness: return
+        case .sync, .communityChanged, .mailbox, .market, .register, .witness: return
         }
     }
 

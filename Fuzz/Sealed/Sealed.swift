@@ -234,7 +234,7 @@ func fold(_ arrivals: [ChatArrival]) -> [MessageRow] {
             switch row {
             case .message(let message): rows[message.id] = message
             case .removed(let id): rows[id] = nil
-            case .document, .listing: require(false, "chat makes only messages")
+            case .document, .listing, .opened: require(false, "chat makes nothing else")
             }
         }
     }

@@ -165,7 +165,7 @@ import struct NIOCore.ByteBuffer
                 switch row {
                 case .message(let message): rows[message.id] = message
                 case .removed(let id): rows[id] = nil
-                case .document, .listing: Issue.record("chat makes only messages")
+                case .document, .listing, .opened: Issue.record("chat makes nothing else")
                 }
             }
         }

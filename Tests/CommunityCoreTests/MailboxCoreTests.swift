@@ -15,6 +15,7 @@ private struct Desk {
     var core: MailboxCore
     var disk: [StoredEntry] = []
     var rows: [EntryID: MessageRow] = [:]
+    var opened: [EntryID: OpenedRow] = [:]
     var settings: [String: [UInt8]] = [:]
     var keyring: [UInt8]?
     var roster = Roster()
@@ -113,7 +114,11 @@ private struct Desk {
             guard !isRefused else { return refuse(.persistFailed(id)) }
             settings.merge(batch.settings) { $1 }
             for row in batch.rows {
-                if case .message(let message) = row { rows[message.id] = message } else { rows[row.id] = nil }
+                switch row {
+                case .message(let message): rows[message.id] = message
+                case .opened(let row): opened[row.id] = row
+                case .document, .listing, .removed: rows[row.id] = nil
+                }
             }
             core.handle(.persisted(id), at: time)
         case .keep(let ring, let id):
@@ -240,6 +245,17 @@ private struct Street {
         return write(.sealed, sealed.bytes, by: number)
     }
 
+    @discardableResult
+    mutating func send(
+        _ kind: SealedKind, _ payload: [UInt8], to others: [MemberID], by number: UInt8
+    ) throws -> EntryID {
+        var desk = try #require(desks[number])
+        let sealed = try desk.core.seal(SealedContent(kind: kind, payload: payload), to: others, at: next(number))
+        desks[number] = desk
+        defer { settle(waiting: 0) }
+        return write(.sealed, sealed.bytes, by: number)
+    }
+
     func texts(_ number: UInt8) -> [String] {
         let place = ChatPlace.direct(Self.bob).id(author: Self.alice, in: Sample.community)
         return (desks[number]?.shown ?? []).filter { $0.channel == place }
@@ -260,9 +276,16 @@ private struct Street {
         try street.say(.deletion(gone), to: alice, by: 2)
         try street.say(
             .read([ChatReadPoint(device: Desk.device(1), sequence: EntrySequence(5))]), to: alice, by: 3)
+        try street.send(Self.parcel, Self.contents, to: [bob], by: 1)
+        try street.send(.marketSecret, Self.secret, to: [], by: 2)
         street.settle()
         return street
     }
+
+    /// For another part of the node than chat.
+    static let parcel = SealedKind(0x0100)
+    static let contents = Sample.bytes32(7).bytes + Array("for the market".utf8)
+    static let secret = Sample.bytes32(9).bytes
 }
 
 @Suite struct MailboxCoreTests {
@@ -277,6 +300,25 @@ private struct Street {
         let reads = ChatReads((street.desks[1]?.shown ?? []).filter { $0.channel == marks })
         #expect(reads.hasRead(Street.bob, Desk.device(1), upTo: EntrySequence(5)))
         #expect(!reads.hasRead(Street.bob, Desk.device(1), upTo: EntrySequence(6)))
+    }
+
+    @Test("What isn't chat is handed on to who is addressed, by what it is about; a secret stays under its seal")
+    func handsOn() throws {
+        var street = try Street.talk()
+        try street.send(.marketSecret, Street.secret, to: [Street.bob], by: 1)
+        try street.send(Street.parcel, [1, 2, 3], to: [Street.bob], by: 1)
+        let bob = try #require(street.desks[3])
+        #expect(bob.opened.count == 2)
+        let parcel = try #require(bob.opened.values.first { $0.kind == Street.parcel.rawValue })
+        #expect(parcel.payload == Street.contents && parcel.subject == Sample.bytes32(7))
+        #expect(parcel.author == Street.alice && parcel.device == Desk.device(1))
+        let secret = try #require(bob.opened.values.first { $0.kind == SealedKind.marketSecret.rawValue })
+        #expect(secret.payload.isEmpty && secret.subject == .zero && secret.author == Street.bob)
+        let entry = try #require(bob.disk.first { $0.entry.id == secret.id }).entry
+        var core = bob.core
+        #expect(core.open(entry)?.content.payload == Street.secret)
+        // What somebody else calls a secret is none of his.
+        #expect(street.desks[1]?.opened.values.count { $0.kind == Street.parcel.rawValue } == 1)
     }
 
     @Test("A key that is told of is on the disk, each is told of once, and a start tells nothing again")
@@ -300,6 +342,8 @@ private struct Street {
     func orders(seed: UInt64) throws {
         let street = try Street.talk()
         let expected = try #require(street.desks[3]).shown
+        let opened = try #require(street.desks[3]).opened
+        #expect(opened.count == 2)
         let ring = try #require(street.desks[3]?.keyring)
         var generator = SeededGenerator(seed: seed)
         // The second device again, with nothing on its disk but, sometimes, keys that it made itself.

@@ -153,7 +153,7 @@ struct Disk {
                         })
                 })
         case .governance, .arrivals, .latest, .ofKind, .messages, .messageRows, .rows, .search, .listings,
-            .listingsNamed, .listingCategories, .slots, .slotPage:
+            .listingsNamed, .listingCategories, .opened, .openedAbout, .openedSubjects, .slots, .slotPage:
             return .failed(.failed("not in this test"))
         }
     }

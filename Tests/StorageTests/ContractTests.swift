@@ -392,6 +392,41 @@ struct ContractTests {
         #expect(store.messages(.zero)?.map(\.id) == written.map(\.entry.id).sorted(by: >))
     }
 
+    @Test(
+        "What was opened comes in the order of its first writing, by what it is about, and changes in place",
+        arguments: all)
+    func keepsOpened(_ kind: StoreKind) throws {
+        let store = try TestStore(kind)
+        var author = Author(1)
+        let rows = (0..<6).map { opened(author.write(), about: UInt64($0 % 2), kind: $0 == 5 ? 9 : 7) }
+        try store.write(JournalBatch([], rows: rows[..<3].map { .opened($0) }))
+        var changed = rows[0]
+        changed.payload = []
+        try store.write(JournalBatch([], rows: (rows[3...] + [changed]).map { .opened($0) }))
+        let all = [changed] + rows[1...]
+        var (read, last): ([OpenedRow], UInt64) = ([], 0)
+        while case .opened(let page, let end) = store.answer(.opened(after: last, countMax: 4, bytesMax: .max)),
+            !page.isEmpty
+        {
+            #expect(page.count <= 4 && end > last)
+            read += page
+            last = end
+        }
+        #expect(read == all)
+        guard case .opened(let none, last) = store.answer(.opened(after: last, countMax: 4, bytesMax: .max)),
+            case .opened(let short, _) = store.answer(.opened(after: 1, countMax: 9, bytesMax: 70)),
+            case .opened(let about, _) = store.answer(.openedAbout(Bytes32(words: (1, 0, 0, 0)), countMax: 2)),
+            case .opened(let unknown, _) = store.answer(.openedAbout(Bytes32(words: (5, 0, 0, 0)), countMax: 2)),
+            case .subjects(let subjects) = store.answer(.openedSubjects(kind: 7, countMax: 9)),
+            case .subjects(let newest) = store.answer(.openedSubjects(kind: 7, countMax: 1))
+        else {
+            Issue.record("an answer of another kind")
+            return
+        }
+        #expect(none.isEmpty && short == [rows[1], rows[2]] && about == [rows[1], rows[3]] && unknown.isEmpty)
+        #expect(subjects == [0, 1].map { Bytes32(words: ($0, 0, 0, 0)) } && newest == [.zero])
+    }
+
     @Test("Documents are found by all of their words, whatever the case", arguments: all)
     func findsDocuments(_ kind: StoreKind) throws {
         let store = try TestStore(kind)

@@ -61,6 +61,15 @@ func message(_ stored: StoredEntry, in channel: Bytes32 = .zero) -> JournalRow {
             text: String(decoding: stored.entry.content?.body ?? [], as: UTF8.self)))
 }
 
+/// Of 32 bytes.
+func opened(_ stored: StoredEntry, about subject: UInt64, kind: UInt16) -> OpenedRow {
+    OpenedRow(
+        id: stored.entry.id, kind: kind, subject: Bytes32(words: (subject, 0, 0, 0)),
+        author: MemberID(stored.entry.header.device.bytes), device: stored.entry.header.device,
+        sequence: stored.entry.header.sequence, time: stored.displayTime,
+        payload: [UInt8](repeating: UInt8(truncatingIfNeeded: stored.entry.header.sequence.value), count: 32))
+}
+
 func document(_ stored: StoredEntry, _ title: String, _ text: String) -> DocumentRow {
     DocumentRow(
         id: stored.entry.id, kind: stored.entry.header.kind, author: MemberID(stored.entry.header.device.bytes),

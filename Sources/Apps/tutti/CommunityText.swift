@@ -37,6 +37,12 @@ enum CommunityText {
         case .devices(let devices): devices.map(device)
         case .message(let message): [self.message(message)]
         case .channels(let channels): channels.map(channel)
+        case .listing(let listing): wholeListing(listing)
+        case .listings(let listings): self.listings(listings)
+        case .categories(let categories): categories.map { "\($0.count)  \(printable($0.name))" }
+        case .imported(let summary): imported(summary)
+        case .trade(let trade): self.trade(trade)
+        case .trades(let trades): self.trades(trades)
         case .entry(let entry): [self.entry(entry)]
         case .verified(let summary):
             ["\(summary.entries) entries in \(summary.feeds) feeds: \(summary.problems.isEmpty ? "all good" : "")"]

@@ -26,7 +26,8 @@ struct RootCommand: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             UpCommand.self, IDCommand.self, PingCommand.self, PerfCommand.self, NetCommand.self, LabCommand.self,
-            CommunityGroup.self, DeviceGroup.self, ChatGroup.self, JournalGroup.self, ExportCommand.self,
+            CommunityGroup.self, DeviceGroup.self, ChatGroup.self, MarketGroup.self, TradeGroup.self, JournalGroup.self,
+            ExportCommand.self,
             BackupCommand.self, RestoreCommand.self, RepairCommand.self, RigCommand.self,
         ])
 

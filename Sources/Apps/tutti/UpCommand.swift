@@ -43,6 +43,9 @@ struct UpCommand: AsyncParsableCommand {
         help: "Find the nodes of the local network (mDNS). Without effect when listening on loopback only.")
     var mdns = true
 
+    @Option(help: .hidden, transform: Hastened.init)
+    var hastened: Hastened?
+
     @Option(help: "What to log on stderr: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "notice"
 
@@ -53,6 +56,9 @@ struct UpCommand: AsyncParsableCommand {
         guard NodeConfiguration.Limits(rawValue: limits) != nil else {
             throw ValidationError("--limits must be internet or lab")
         }
+        guard hastened == nil || limits == NodeConfiguration.Limits.lab.rawValue else {
+            throw ValidationError("--hastened is for --limits lab alone")
+        }
         guard DHTSettings.Mode(rawValue: dht) != nil else {
             throw ValidationError("--dht must be server, client or automatic")
         }
@@ -62,6 +68,7 @@ struct UpCommand: AsyncParsableCommand {
         let logger = Console.logger(Logger.Level(rawValue: logLevel) ?? .notice)
         var community = CommunityNodeConfiguration(folder: data.folder)
         community.passphrase = try data.passphrase()
+        if let hastened { community.hasten(since: hastened.origin, by: hastened.rate) }
         var configuration = community.node
         configuration.listen = listen.isEmpty ? NodeConfiguration.anyInterface() : listen
         configuration.bootstrap = bootstrap
@@ -86,5 +93,17 @@ struct UpCommand: AsyncParsableCommand {
             }
             try await services.run()
         }
+    }
+}
+
+/// `ORIGINxRATE`: since ORIGIN, in milliseconds since 1970, time runs RATE times as fast.
+struct Hastened {
+    let origin: UInt64
+    let rate: UInt64
+
+    init(_ text: String) throws {
+        let parts = text.split(separator: "x").compactMap { UInt64($0) }
+        guard parts.count == 2, parts[1] > 0 else { throw ValidationError("--hastened is ORIGINxRATE") }
+        (origin, rate) = (parts[0], parts[1])
     }
 }

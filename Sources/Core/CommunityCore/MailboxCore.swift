@@ -21,6 +21,7 @@ package struct MailboxCore: Sendable {
     /// A page, and what it gave.
     private struct Reading: Sendable {
         var arrivals: [ChatArrival] = []
+        var opened: [OpenedRow] = []
         /// Where the scan is after it; nil: the entries came by themselves.
         var through: UInt64?
     }
@@ -30,7 +31,7 @@ package struct MailboxCore: Sendable {
         case loadingKeys(RequestID)
         case loadingPage(RequestID)
         case loadingRows(RequestID, Reading)
-        case writing(RequestID, through: UInt64?, rows: [EntryID], isReset: Bool)
+        case writing(RequestID, through: UInt64?, rows: [JournalRow], isReset: Bool)
     }
 
     private enum Order: Sendable {
@@ -453,6 +454,8 @@ package struct MailboxCore: Sendable {
                 let author = stored.entry.header.device
                 drive(at: now) { $0.handle(.keysPassed(pass, by: author), at: now, from: &$1) }
                 if !readingKeys.isSubset(of: before) { isResetDue = true }
+            case let kind where kind.isHandedOn:
+                if let row = row(stored, standing.member, opening.content) { reading.opened.append(row) }
             default: continue
             }
         }
@@ -463,6 +466,19 @@ package struct MailboxCore: Sendable {
         effects.append(.load(.messageRows(needed), id))
     }
 
+    /// What is handed on begins with the 32 bytes of what it is about; only secrets are about nothing. Nil: it doesn't, or is
+    /// a secret that isn't ours.
+    private func row(_ stored: StoredEntry, _ author: MemberID, _ content: SealedContent) -> OpenedRow? {
+        let isSecret = content.kind.isSecret
+        guard let subject = Bytes32(content.payload.prefix(Bytes32.count)),
+            isSecret ? author == member : subject != .zero
+        else { return nil }
+        return OpenedRow(
+            id: stored.entry.id, kind: content.kind.rawValue, subject: isSecret ? .zero : subject, author: author,
+            device: stored.entry.header.device, sequence: stored.entry.header.sequence, time: stored.displayTime,
+            payload: isSecret ? [] : content.payload)
+    }
+
     /// Nil: whose it is may be known later.
     private mutating func standing(of entry: Entry) -> Roster.Device? {
         let device = entry.header.device
@@ -471,14 +487,20 @@ package struct MailboxCore: Sendable {
         return nil
     }
 
-    private mutating func open(_ entry: Entry) -> SealedOpening? {
+    /// What an entry of ours or to us holds.
+    package mutating func open(_ entry: Entry) -> SealedOpening? {
         guard let body = (entry.content?.body).flatMap({ try? SealedBody(bytes: $0) }) else { return nil }
-        return try? reader.open(body, at: SealedPlace(entry.header))
+        return open(body, at: SealedPlace(entry.header))
+    }
+
+    package mutating func open(_ body: SealedBody, at place: SealedPlace) -> SealedOpening? {
+        try? reader.open(body, at: place)
     }
 
     private mutating func finish(_ reading: Reading, _ existing: [MessageRow]) {
         work = .idle
-        let rows = reading.arrivals.isEmpty ? [] : chat.rows(for: reading.arrivals, existing: existing)
+        var rows = reading.arrivals.isEmpty ? [] : chat.rows(for: reading.arrivals, existing: existing)
+        rows += reading.opened.map { .opened($0) }
         if let through = reading.through {
             scan = through
             pagesUnsaved += 1
@@ -498,7 +520,7 @@ package struct MailboxCore: Sendable {
         batch.rows = rows
         if let through { batch.settings[Self.readSetting] = Self.bytes(through) }
         let id = nextRequest()
-        work = .writing(id, through: through, rows: rows.map(\.id), isReset: isReset)
+        work = .writing(id, through: through, rows: rows, isReset: isReset)
         effects.append(.persist(batch, id))
     }
 
@@ -513,7 +535,9 @@ package struct MailboxCore: Sendable {
             isResetDue = false
             isRescanDue = true
         }
-        if !rows.isEmpty { effects.append(.emit(.rows(rows))) }
+        let opened = rows.filter { if case .opened = $0 { true } else { false } }
+        if opened.count < rows.count { effects.append(.emit(.rows(rows.map(\.id)))) }
+        if !opened.isEmpty { effects.append(.emit(.opened)) }
     }
 
     private mutating func persistFailed(_ id: RequestID, at now: HybridTime) {

@@ -57,6 +57,8 @@ package enum MailboxEvent: Hashable, Sendable {
     case level
     /// These messages are new or others now, on disk.
     case rows([EntryID])
+    /// There are further ``OpenedRow``s, on disk.
+    case opened
 }
 
 package struct MailboxStats: Hashable, Sendable {

@@ -22,5 +22,12 @@ package struct SealedKind: Hashable, Sendable {
     package static let chat = SealedKind(1)
     /// A ``MailboxKeyPass``: a member's mailbox keys for its other devices and its recovery code.
     package static let mailboxKeys = SealedKind(2)
-    // 0x0100 and above are the market's.
+    // From 0x0100 on: what other parts of a node read, handed on as ``OpenedRow``.
+
+    /// From which a member's trade keys come, for the member's own devices alone.
+    package static let marketSecret = SealedKind(0x0101)
+
+    var isHandedOn: Bool { rawValue >= 0x0100 }
+    /// Lies nowhere but under its seal: a backup of the journal tells nobody.
+    var isSecret: Bool { self == .marketSecret }
 }

@@ -12,6 +12,7 @@ extension JournalBatch {
             switch row {
             case .message(let message): bytes += 192 + message.text.utf8.count
             case .document(let document): bytes += 128 + document.title.utf8.count + document.text.utf8.count
+            case .opened(let opened): bytes += 160 + opened.payload.count
             case .listing(let listing): bytes += 320 + listing.title.utf8.count + listing.text.utf8.count
             case .removed: bytes += 32
             }

@@ -521,7 +521,9 @@ extension JournalAnswer {
     var storedEntries: [StoredEntry] {
         switch self {
         case .arrivals(let entries, last: _), .entries(let entries): entries
-        case .opening, .messages, .documents, .rows, .listings, .categories, .ids, .usage, .slots, .failed: []
+        case .opening, .messages, .documents, .rows, .listings, .categories, .opened, .subjects, .ids, .usage, .slots,
+            .failed:
+            []
         }
     }
 }

@@ -137,6 +137,7 @@ package struct ReceiptRecord: Hashable, Sendable {
 package enum JournalRow: Hashable, Sendable {
     case message(MessageRow)
     case document(DocumentRow)
+    case opened(OpenedRow)
     case listing(ListingRow)
     /// No longer shown: a message, document or listing by its entry.
     case removed(EntryID)
@@ -148,6 +149,7 @@ extension JournalRow {
         switch self {
         case .message(let row): row.id
         case .document(let row): row.id
+        case .opened(let row): row.id
         case .listing(let row): row.id
         case .removed(let id): id
         }
@@ -254,6 +256,12 @@ package enum JournalQuery: Hashable, Sendable {
     case messages(channel: Bytes32, before: MessagePlace, countMax: Int)
     /// Messages by their ids, at most as many rows; an id that has none is passed over. Answered by `.messages`.
     case messageRows([EntryID])
+    /// What was opened, in the order in which it was written first, after the given number. Answered by `.opened`.
+    case opened(after: UInt64, countMax: Int, bytesMax: Int)
+    /// What was opened about one thing, likewise.
+    case openedAbout(Bytes32, countMax: Int)
+    /// About what something of a kind was opened, what came last first. Answered by `.subjects`.
+    case openedSubjects(kind: UInt16, countMax: Int)
     /// Rows by their ids, messages first, also those that wait; an id that has none is passed over. Answered by `.rows`.
     case rows(RowsNeeded)
     /// Documents with all of these words, best first. The ranking is the store's own; no decision may rest on it.
@@ -281,6 +289,9 @@ package enum JournalAnswer: Sendable {
     case entries([StoredEntry])
     case messages([MessageRow])
     case documents([DocumentRow])
+    /// With the last one's number, for the next page.
+    case opened([OpenedRow], last: UInt64)
+    case subjects([Bytes32])
     case rows([JournalRow])
     case listings([ListingRow])
     case categories([ListingCategory])

@@ -52,8 +52,8 @@ struct RetentionPass: Sendable {
         case .ids(let ids) where !ids.isEmpty:
             state = .dropping(retention, isMoreThere: ids.count >= holdings.limits.expiredBatchMax)
             return ids
-        case .ids, .opening, .arrivals, .entries, .messages, .documents, .rows, .listings, .categories, .usage,
-            .slots:
+        case .ids, .opening, .arrivals, .entries, .messages, .documents, .rows, .listings, .categories, .opened,
+            .subjects, .usage, .slots:
             ask(Self.after(retention), &holdings, at: now)
         case .failed:
             state = .waiting(until: now + holdings.configuration.retentionInterval)

@@ -21,8 +21,6 @@ extension EntryKind {
 extension SealedKind {
     /// An event of a trade, with its certificate where it has one, for the other side.
     package static let tradeEvent = SealedKind(0x0100)
-    /// From which a member's trade keys come, for the member's own devices and recovery code.
-    package static let marketSecret = SealedKind(0x0101)
     /// A dossier, opened to an arbiter.
     package static let disclosure = SealedKind(0x0102)
 }

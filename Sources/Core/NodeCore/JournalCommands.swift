@@ -3,6 +3,7 @@ package import TuttiBase
 package import TuttiCommunityCore
 package import TuttiIdentity
 package import TuttiJournal
+package import TuttiMarket
 package import TuttiWitness
 
 /// Everything with which a community's replica begins on this node.
@@ -44,6 +45,9 @@ package enum JournalReader: Hashable, Sendable {
     case sync(SyncLoadID)
     case fold(RequestID)
     case mailbox(RequestID)
+    case market(RequestID)
+    /// Entries that the mailbox opens for the market.
+    case marketSecrets(RequestID)
     case witness(RequestID)
 }
 
@@ -68,6 +72,8 @@ package enum JournalCommand: Sendable {
     /// Whether it is on the disk.
     case keyringKept(RequestID, Bool)
     case verified(RequestID, [Bool])
+    /// What became of a `.register`.
+    case registered(SlotID, RegisterOutcome)
     case checked(RequestID, [Bool])
     case witness(WitnessCommand)
 }
@@ -91,6 +97,9 @@ package enum JournalResult: Sendable {
     case event(JournalEvent)
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
+    case market(MarketEvent)
+    /// Have a slot decided; `.registered` follows. Wanted again after a start, until it is.
+    case register(RegisterTask, TradeSigner)
     /// Who belongs, or what is decided, is another from now on.
     case communityChanged
     case witness(WitnessEvent)

@@ -5,6 +5,7 @@ package import TuttiCommunityCore
 package import TuttiGossip
 package import TuttiIdentity
 package import TuttiJournal
+import TuttiMarket
 import TuttiPeers
 
 import struct NIOCore.ByteBuffer
@@ -28,7 +29,7 @@ package struct JournalPort: Sendable {
         case hello(PeerID, SyncHello)
     }
 
-    package private(set) var journal: JournalCore
+    package internal(set) var journal: JournalCore
     private var fold: ReplicaFold
     var sync: SyncCore
     private var streams: QuestionStreams
@@ -44,10 +45,11 @@ package struct JournalPort: Sendable {
     private(set) var members = JournalPeers()
     private var lastRequest: UInt64 = 0
     private var publications = RequestNumbers(owner: 7)
-    private var results: [JournalResult] = []
+    var results: [JournalResult] = []
     private var governance = GovernanceShelf()
     /// Nil: this node reads nothing that is sealed.
-    package private(set) var mailbox: MailboxPort?
+    package internal(set) var mailbox: MailboxPort?
+    package internal(set) var market: MarketPort?
     /// Governance entries that others refer to and that aren't here.
     private var sought: [EntryID] = []
 
@@ -69,6 +71,7 @@ package struct JournalPort: Sendable {
         sync.handle(.governanceChanged(added: change.added, removed: change.removed), at: now)
         members.hasCaughtUp = isAtHome
         mailbox = MailboxPort(start, at: now)
+        market = MarketPort(start)
     }
 
     package var community: CommunityCore { fold.community }
@@ -85,6 +88,7 @@ package struct JournalPort: Sendable {
         reviewGovernance(at: now)
         seekMissing(at: now)
         tellMailbox(.communityChanged(community.state, community.roster), at: now)
+        tellMarket(.opened, at: now)
         meetAll(at: now, context)
     }
 
@@ -105,6 +109,7 @@ package struct JournalPort: Sendable {
         if let next = streams.calls.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = sync.nextTimeout { earliest = min(earliest ?? next, next) }
         if let next = mailbox?.nextTimeout { earliest = min(earliest ?? next, next) }
+        if let next = market?.nextTimeout { earliest = min(earliest ?? next, next) }
         return earliest
     }
 
@@ -113,6 +118,7 @@ package struct JournalPort: Sendable {
         if let next = journal.nextTimeout, next <= now { journal.handleTimeout(at: now) }
         if let next = sync.nextTimeout, next <= now { sync.handleTimeout(at: now) }
         if let next = mailbox?.nextTimeout, next <= now { mailbox?.handleTimeout(journal.time(at: now), at: now) }
+        if let next = market?.nextTimeout, next <= now { market?.handleTimeout(journal.time(at: now), at: now) }
     }
 
     // MARK: The embedder
@@ -120,7 +126,9 @@ package struct JournalPort: Sendable {
     package mutating func handle(_ command: JournalCommand, at now: Instant, _ context: inout NodeContext) {
         switch command {
         case .start, .stop, .loaded(.witness, _), .checked, .witness: break
-        case .clockRead(let milliseconds): journal.handle(.clockRead(milliseconds: milliseconds), at: now)
+        case .clockRead(let milliseconds):
+            journal.handle(.clockRead(milliseconds: milliseconds), at: now)
+            market?.handleTimeout(journal.time(at: now), at: now)
         case .append(let request, let drafts): journal.handle(.appendRequested(request, drafts), at: now)
         case .appendSealed(let request, let letter): seal(letter, for: request, at: now)
         case .introduce(let entry):
@@ -132,6 +140,8 @@ package struct JournalPort: Sendable {
         case .syncNow: sync.handle(.syncRequested, at: now)
         case .persisted(let id) where MailboxCore.owns(id): tellMailbox(.persisted(id), at: now)
         case .persistFailed(let id, _) where MailboxCore.owns(id): tellMailbox(.persistFailed(id), at: now)
+        case .persisted(let id) where MarketCore.owns(id): tellMarket(.persisted(id), at: now)
+        case .persistFailed(let id, _) where MarketCore.owns(id): tellMarket(.persistFailed(id), at: now)
         case .persisted(let id): journal.handle(.persisted(id), at: now)
         case .persistFailed(let id, let error): journal.handle(.persistFailed(id, error), at: now)
         case .loaded(.journal(let id), let answer): journal.handle(.loaded(id, answer), at: now)
@@ -142,8 +152,11 @@ package struct JournalPort: Sendable {
             if case .rows(let rows) = answer { existing = rows }
             journal.handle(.folded(id, rows: fold.finish(existing: existing)), at: now)
         case .loaded(.mailbox(let id), let answer): tellMailbox(.loaded(id, answer), at: now)
+        case .loaded(.market(let id), let answer): tellMarket(.loaded(id, answer), at: now)
+        case .loaded(.marketSecrets(let id), let answer): unsealed(id, answer, at: now)
         case .keyringKept(let id, let isKept): tellMailbox(isKept ? .kept(id) : .keepFailed(id), at: now)
         case .verified(let id, let verdicts): journal.handle(.verified(id, verdicts), at: now)
+        case .registered(let slot, let outcome): tellMarket(.registered(slot, outcome), at: now)
         }
     }
 
@@ -237,6 +250,8 @@ package struct JournalPort: Sendable {
                 returned(outcome, at: now)
             } else if let effect = mailbox?.nextEffect() {
                 perform(effect, at: now)
+            } else if let effect = market?.nextEffect() {
+                perform(effect, at: now)
             } else {
                 break
             }
@@ -310,7 +325,7 @@ package struct JournalPort: Sendable {
         case .foldUndone(let ids, _): apply(fold.undo(ids), at: now, &context, &gossip)
         case .admitted(let entries): admitted(entries, at: now)
         case .appended(let request, let entries):
-            if mailbox?.appended(request) ?? true { results.append(.appended(request, entries)) }
+            appended(request, entries, at: now)
         case .appendFailed(let request, let error): appendFailed(request, error, at: now)
         case .publish(let entries):
             for entry in entries { publish(.entry(entry), at: now, &context, &gossip) }
@@ -393,40 +408,6 @@ package struct JournalPort: Sendable {
             }
         }
         for peer in due.keys.sorted() { sync.handle(.receiptsDue(peer, due[peer] ?? []), at: now) }
-    }
-
-    // MARK: MailboxCore
-
-    private mutating func tellMailbox(_ input: MailboxInput, at now: Instant) {
-        mailbox?.handle(input, journal.time(at: now), at: now)
-    }
-
-    private mutating func perform(_ effect: MailboxEffect, at now: Instant) {
-        switch effect {
-        case .load(let query, let id): results.append(.load(query, .mailbox(id)))
-        case .persist(let batch, let id): results.append(.persist(batch, id))
-        case .keep(let keyring, let id): results.append(.keepKeyring(keyring, id))
-        case .append(let draft):
-            let (sequence, head) = (journal.nextOwnSequence, community.head)
-            if let input = mailbox?.input(draft, at: sequence, head: head) { journal.handle(input, at: now) }
-        case .emit(let event): results.append(.mailbox(event))
-        }
-    }
-
-    private mutating func seal(_ letter: Letter, for request: RequestID, at now: Instant) {
-        let (sequence, head) = (journal.nextOwnSequence, community.head)
-        guard let input = mailbox?.input(letter, for: request, at: sequence, head: head) else {
-            return results.append(.appendFailed(request, journal.ownDevice == nil ? .noDevice : .notSealed))
-        }
-        journal.handle(input, at: now)
-    }
-
-    private mutating func appendFailed(_ request: RequestID, _ error: AppendError, at now: Instant) {
-        switch mailbox?.appendFailed(request, error) ?? .passOn {
-        case .passOn: results.append(.appendFailed(request, error))
-        case .ours: break
-        case .again(let letter): seal(letter, for: request, at: now)
-        }
     }
 
     // MARK: SyncCore

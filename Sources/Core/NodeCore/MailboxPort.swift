@@ -58,6 +58,14 @@ package struct MailboxPort: Sendable {
 
     mutating func nextEffect() -> MailboxEffect? { core.nextEffect() }
 
+    mutating func opened(_ entry: Entry) -> SealedContent? { core.open(entry)?.content }
+
+    /// The body of a sealed entry that came by another way.
+    mutating func opened(_ body: [UInt8], at place: SealedPlace) -> SealedContent? {
+        guard let body = try? SealedBody(bytes: body) else { return nil }
+        return core.open(body, at: place)?.content
+    }
+
     // MARK: Entries
 
     /// What the mailbox itself wants written.

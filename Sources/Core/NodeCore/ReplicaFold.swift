@@ -52,7 +52,7 @@ struct ReplicaFold: Sendable {
             switch row {
             case .message(let row): messageRows.append(row)
             case .listing(let row): listingRows.append(row)
-            case .document, .removed: break
+            case .document, .opened, .removed: break
             }
         }
         let said = arrivals.isEmpty ? [] : chat.rows(for: arrivals, existing: messageRows)

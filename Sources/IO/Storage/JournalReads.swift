@@ -38,6 +38,14 @@ struct JournalReads {
         case .messages(let channel, let before, let countMax):
             return .messages(try messages(channel, before: before, countMax: countMax))
         case .messageRows(let ids): return .messages(try ids.compactMap { try message($0) })
+        case .opened(let after, let countMax, let bytesMax):
+            return try opened(
+                "opened.number > ?", [Int64(clamping: after), countMax], after: after, bytesMax: bytesMax)
+        case .openedAbout(let subject, let countMax):
+            return try opened(
+                "opened.subject = (SELECT number FROM names WHERE bytes = ?)", [subject.data, countMax], after: 0,
+                bytesMax: .max)
+        case .openedSubjects(let kind, let countMax): return .subjects(try subjects(kind, countMax: countMax))
         case .rows(let needed):
             return .rows(
                 try needed.messages.compactMap { id in try message(id).map { .message($0) } }
@@ -335,6 +343,45 @@ struct JournalReads {
             device: DeviceID(row.bytes32(3)), sequence: sequence(row, 4), time: HybridTime(stored: row.integer(5)),
             text: row.text(6), isEdited: row.integer(7) != 0, version: HybridTime(stored: row.integer(8)),
             hiddenReason: row.optionalText(9))
+    }
+
+    private func opened(
+        _ condition: String, _ arguments: StatementArguments, after: UInt64, bytesMax: Int
+    ) throws -> JournalAnswer {
+        let rows = try rows(
+            """
+            SELECT opened.number, id, kind, subject.bytes, author.bytes, device.bytes, sequence, time, payload
+            FROM opened
+            JOIN names AS subject ON subject.number = opened.subject
+            JOIN names AS author ON author.number = opened.author
+            JOIN names AS device ON device.number = opened.device
+            WHERE \(condition) ORDER BY opened.number LIMIT ?
+            """, arguments)
+        var (found, bytes, last): ([OpenedRow], Int, UInt64) = ([], 0, after)
+        while let row = try rows.next() {
+            let opened = try OpenedRow(
+                id: EntryID(row.bytes32(1)), kind: UInt16(clamping: row.integer(2)), subject: row.bytes32(3),
+                author: MemberID(row.bytes32(4)), device: DeviceID(row.bytes32(5)), sequence: sequence(row, 6),
+                time: HybridTime(stored: row.integer(7)), payload: row.bytes(8))
+            bytes += opened.payload.count
+            if !found.isEmpty, bytes > bytesMax { break }
+            found.append(opened)
+            last = UInt64(clamping: try row.integer(0))
+        }
+        return .opened(found, last: last)
+    }
+
+    private func subjects(_ kind: UInt16, countMax: Int) throws -> [Bytes32] {
+        let rows = try rows(
+            """
+            SELECT names.bytes FROM (
+                SELECT subject, MAX(number) AS latest FROM opened WHERE kind = ? GROUP BY subject
+                ORDER BY latest DESC LIMIT ?
+            ) JOIN names ON names.number = subject ORDER BY latest DESC
+            """, [Int64(kind), countMax])
+        var found: [Bytes32] = []
+        while let row = try rows.next() { found.append(try row.bytes32(0)) }
+        return found
     }
 
     /// By bm25, a word in the title counting for five in the text, among the newest ``rankedMax`` matches.

@@ -3,8 +3,8 @@ import GRDB
 
 /// The tables of `journal.sqlite`. Migrations are named and only appended.
 ///
-/// Authentic are `entries`, `feeds`, `proofs`, `receipts`, `settings` and `slots`; `messages`, `documents`, `search` and
-/// those of listings are views that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
+/// Authentic are `entries`, `feeds`, `proofs`, `receipts`, `settings` and `slots`; `messages`, `documents`, `search`, `opened`
+/// and those of listings are views that folds derive and that can be made again from the entries. An entry is held in its compact form, so that every
 /// read checks it: its body against the header's digest, its header against `id` (the first eight bytes of the entry's
 /// id, as a number), the rest against `mark`. An entry beside its feed has in place of its sequence its arrival number below zero, so that no
 /// range of the feed finds it. Rows of the other authentic tables carry a `mark` over all of theirs. Keys of 32 bytes stand once, in `names`.
@@ -19,6 +19,7 @@ enum JournalSchema {
         migrator.registerMigration("2 mail") { db in try db.execute(sql: mail) }
         migrator.registerMigration("3 market") { db in try db.execute(sql: market) }
         migrator.registerMigration("4 slots") { db in try db.execute(sql: slots) }
+        migrator.registerMigration("5 opened") { db in try db.execute(sql: opened) }
         return migrator
     }
 
@@ -67,6 +68,25 @@ enum JournalSchema {
     private static let mail = """
         CREATE INDEX entries_sealed ON entries (arrival) WHERE kind = 512;
         CREATE INDEX entries_mailbox ON entries (arrival) WHERE kind = 513;
+        """
+
+    /// Beside it arbiters' consents (0x0310) and witnesses' cards (0x0311), which are read by themselves.
+    private static let opened = """
+        CREATE TABLE opened (
+            number INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            kind INTEGER NOT NULL,
+            subject INTEGER NOT NULL,
+            author INTEGER NOT NULL,
+            device INTEGER NOT NULL,
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            payload BLOB NOT NULL
+        );
+        CREATE INDEX opened_subject ON opened (subject, number);
+        CREATE INDEX opened_kind ON opened (kind, subject, number);
+        CREATE INDEX entries_consents ON entries (arrival) WHERE kind = 784;
+        CREATE INDEX entries_cards ON entries (arrival) WHERE kind = 785;
         """
 
     private static let slots = """

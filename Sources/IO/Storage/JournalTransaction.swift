@@ -163,6 +163,7 @@ struct JournalTransaction {
         switch row {
         case .message(let message): try put(message)
         case .document(let document): try put(document)
+        case .opened(let opened): try put(opened)
         case .listing(let listing): try put(listing)
         case .removed(let id):
             try run("DELETE FROM messages WHERE id = ?", [id.bytes.data])
@@ -184,6 +185,20 @@ struct JournalTransaction {
                 message.id.bytes.data, number(of: message.channel), number(of: message.author.bytes),
                 number(of: message.device.bytes), Int64(message.sequence.value), message.time.stored,
                 message.isEdited ? 1 : 0, message.version.stored, message.hiddenReason, message.text,
+            ])
+    }
+
+    private func put(_ opened: OpenedRow) throws {
+        try run(
+            """
+            INSERT INTO opened (id, kind, subject, author, device, sequence, time, payload)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, subject = excluded.subject, author = excluded.author,
+            device = excluded.device, sequence = excluded.sequence, time = excluded.time, payload = excluded.payload
+            """,
+            [
+                opened.id.bytes.data, Int64(opened.kind), number(of: opened.subject), number(of: opened.author.bytes),
+                number(of: opened.device.bytes), Int64(opened.sequence.value), opened.time.stored, Data(opened.payload),
             ])
     }
 
@@ -227,6 +242,7 @@ struct JournalTransaction {
             sql: """
                 DELETE FROM messages;
                 DELETE FROM documents;
+                DELETE FROM opened;
                 INSERT INTO search (search) VALUES ('delete-all');
                 DELETE FROM listings;
                 DELETE FROM listing_details;

@@ -205,7 +205,8 @@ package struct JournalHosts: Sendable {
             return (now + Self.checkDuration, .checked(id, checks.map { isValid($0) }))
         // This disk keeps every keyring; nothing in the lab reads one again.
         case .keepKeyring(_, let id): return (now, .keyringKept(id, true))
-        case .mailbox, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged, .witness:
+        case .mailbox, .market, .register, .appended, .appendFailed, .admitted, .event, .sync, .communityChanged,
+            .witness:
             told.append((now, node, result))
             return nil
         }

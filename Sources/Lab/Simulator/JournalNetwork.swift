@@ -257,7 +257,9 @@ struct JournalNetwork: ~Copyable {
             if (fleet.hosts?.receiptCount(device(node), through: through) ?? 0) < 2 { sentTooEarly += 1 }
         case .event(.ownFeedElsewhere): if manners[node] == .honest { copies += 1 }
         case .sync(.violated): if manners[node].isHonest { liesNoticed += 1 }
-        case .event, .sync, .mailbox, .communityChanged, .witness, .persist, .load, .keepKeyring, .verify, .check: break
+        case .event, .sync, .mailbox, .market, .register, .check, .witness, .communityChanged, .persist, .load,
+            .keepKeyring, .verify:
+            break
         }
     }
 

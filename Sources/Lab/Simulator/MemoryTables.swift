@@ -33,6 +33,9 @@ struct MemoryTables: Sendable {
     private var messages: [EntryID: MessageRow] = [:]
     private var documents: [EntryID: (number: Int, row: DocumentRow)] = [:]
     private var documentsCount = 0
+    /// In the order of their first writing; the first has the number 1.
+    private var opened: [OpenedRow] = []
+    private var openedByID: [EntryID: Int] = [:]
     private var listings = MemoryListings()
     /// Places of entries that are on their way to the disk.
     private var claims: [Place: EntryID] = [:]
@@ -133,6 +136,13 @@ struct MemoryTables: Sendable {
         case .document(let document):
             if documents[document.id] == nil { documentsCount += 1 }
             documents[document.id] = (documents[document.id]?.number ?? documentsCount, document)
+        case .opened(let row):
+            if let index = openedByID[row.id] {
+                opened[index] = row
+            } else {
+                openedByID[row.id] = opened.count
+                opened.append(row)
+            }
         case .listing(let listing): listings.put(listing)
         case .removed(let id):
             messages[id] = nil
@@ -195,6 +205,16 @@ struct MemoryTables: Sendable {
         case .messages(let channel, let before, let countMax):
             let shown = messages.values.filter { $0.channel == channel && ($0.time, $0.id) < (before.time, before.id) }
             return .messages(Array(shown.sorted { ($0.time, $0.id) > ($1.time, $1.id) }.prefix(countMax)))
+        case .opened(let after, let countMax, let bytesMax):
+            let found = openedPage(after: after, countMax, bytesMax)
+            return .opened(Array(opened[found]), last: max(after, UInt64(found.upperBound)))
+        case .openedAbout(let subject, let countMax):
+            let found = opened.indices.filter { opened[$0].subject == subject }.prefix(max(0, countMax))
+            return .opened(found.map { opened[$0] }, last: found.last.map { UInt64($0 + 1) } ?? 0)
+        case .openedSubjects(let kind, let countMax):
+            var known: Set<Bytes32> = []
+            let found = opened.reversed().filter { $0.kind == kind && known.insert($0.subject).inserted }
+            return .subjects(found.prefix(max(0, countMax)).map(\.subject))
         case .search(let text, let countMax):
             return .documents(search(text, countMax))
         case .listings(let query): return .listings(listings.found(query))
@@ -269,6 +289,17 @@ struct MemoryTables: Sendable {
             found.append(index)
         }
         return found
+    }
+
+    private func openedPage(after: UInt64, _ countMax: Int, _ bytesMax: Int) -> Range<Int> {
+        let first = min(Int(clamping: after), opened.count)
+        var (end, bytes) = (first, 0)
+        while end < opened.count, end - first < countMax {
+            bytes += opened[end].payload.count
+            if end > first, bytes > bytesMax { break }
+            end += 1
+        }
+        return first..<end
     }
 
     private func expired(_ retention: RetentionClass, _ before: HybridTime, _ countMax: Int) -> [EntryID] {

@@ -2,6 +2,7 @@
 import Synchronization
 import TuttiCommunityCore
 import TuttiJournal
+import TuttiMarket
 import TuttiNodeCore
 
 /// What changed in a community's replica.
@@ -12,6 +13,7 @@ enum CommunityChange: Sendable {
     case journal(JournalEvent)
     case sync(SyncEvent)
     case mailbox(MailboxEvent)
+    case market(MarketEvent)
     case register(WitnessEvent)
 }
 

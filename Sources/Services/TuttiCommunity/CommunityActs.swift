@@ -30,6 +30,8 @@ extension CommunityNode {
         case .read(let channel, let count, let follow):
             try await read(channel, count: count, follow: follow, reply: reply)
         case .chat(let command): if let answer = try await chat(command) { try await reply(answer) }
+        case .market(let command): try await reply(try await market(command))
+        case .trade(let command): try await reply(try await trade(command))
         case .log(let count): for entry in try await log(count: count) { try await reply(.entry(entry)) }
         case .verify: try await reply(.verified(try await verify()))
         case .counts: try await reply(.counts(try await countSummaries()))

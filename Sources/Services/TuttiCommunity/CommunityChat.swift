@@ -188,7 +188,7 @@ extension CommunityNode {
         return try await append(Letter(body.content, to: [other]))
     }
 
-    private func append(_ letter: Letter) async throws -> [Entry] {
+    func append(_ letter: Letter) async throws -> [Entry] {
         switch await host.append(letter) {
         case .success(let entries): return entries
         case .failure(let error): throw CommunityError(error)
@@ -241,7 +241,7 @@ extension CommunityNode {
             return try await self.rows(spot, count: Self.sentMax).filter { row in
                 row.sequence <= through && row.device == device
             }
-        case .mailbox, .communityChanged, .journal, .sync, .register: break
+        case .mailbox, .market, .communityChanged, .journal, .sync, .register: break
         }
         guard !ids.isEmpty, case .messages(let rows) = await host.writer.answer(.messageRows(ids)) else { return [] }
         if spot.other != nil, rows.contains(where: { $0.channel == ChatReads.rows(of: spot.id) }) {
@@ -335,7 +335,7 @@ extension CommunityNode {
     // MARK: The mailbox
 
     /// Returns at the latest when the time is over: what isn't read by then isn't shown.
-    private func waitForMailbox(_ condition: @escaping @Sendable (MailboxCore) -> Bool) async throws {
+    func waitForMailbox(_ condition: @escaping @Sendable (MailboxCore) -> Bool) async throws {
         let changes = changes.watch()
         guard try await read({ $0.mailbox != nil }) else { throw CommunityError.noDevice }
         try await within(Self.mailboxTimeout) {
@@ -348,7 +348,7 @@ extension CommunityNode {
     }
 
     /// Until it is done, or the time is over.
-    private func within(_ duration: Duration, _ body: @escaping @Sendable () async throws -> Void) async throws {
+    func within(_ duration: Duration, _ body: @escaping @Sendable () async throws -> Void) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await Task.sleep(for: duration) }
             group.addTask { try await body() }

@@ -18,6 +18,8 @@ public enum CommunityCommand: Sendable, Codable {
     /// The newest messages of a channel, oldest first; with `follow` those that come from now on too.
     case read(channel: String, count: Int, follow: Bool)
     case chat(ChatCommand)
+    case market(MarketCommand)
+    case trade(TradeCommand)
     case log(count: Int)
     case verify
     /// What was taken and what was refused since the node started.
@@ -48,6 +50,12 @@ public enum CommunityReply: Sendable, Codable {
     case devices([DeviceSummary])
     case message(MessageSummary)
     case channels([ChannelSummary])
+    case listing(ListingSummary)
+    case listings([ListingSummary])
+    case categories([CategorySummary])
+    case imported(ImportSummary)
+    case trade(TradeSummary)
+    case trades([TradeSummary])
     case entry(EntrySummary)
     case verified(VerifySummary)
     case counts([CountSummary])

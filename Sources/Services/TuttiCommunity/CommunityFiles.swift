@@ -4,6 +4,7 @@ import Tutti
 import TuttiBase
 import TuttiCommunityCore
 import TuttiJournal
+import TuttiMarket
 import TuttiNodeCore
 import TuttiStorage
 
@@ -40,7 +41,7 @@ public enum CommunityFiles {
             let folder = DataFolder(path: path)
             do {
                 let report = try JournalRepair.run(
-                    path: folder.journalPath, forgetting: MailboxCore.viewSettings
+                    path: folder.journalPath, forgetting: MailboxCore.viewSettings + MarketCore.viewSettings
                 ) { folding.rows($0) }
                 var lines = ["\(report.entries) entries"]
                 if let aside = report.setAside { lines.append("the damaged journal is kept at \(aside)") }

@@ -213,7 +213,7 @@ public final class CommunityNode: Service, Sendable {
     private func readClock() async throws {
         let tell = try await node.replicaCommands()
         while !Task.isCancelled {
-            try await Task.sleep(for: .seconds(60))
+            try await Task.sleep(for: configuration.clockInterval)
             tell(.clockRead(milliseconds: configuration.wallClock()))
         }
     }

@@ -11,8 +11,21 @@ public struct CommunityNodeConfiguration: Sendable {
     /// How long a recovery looks for somebody who holds the code's seal: mDNS needs a second, a lookup in the DHT ten.
     package var recoveryTimeout: Duration = .seconds(30)
 
-    /// Milliseconds since 1970. Tests set it wrong.
+    /// Milliseconds since 1970. Tests set it wrong, or let it run faster.
     package var wallClock: @Sendable () -> UInt64 = CommunityNode.systemMilliseconds
+    /// How often the clock is read again.
+    package var clockInterval: Duration = .seconds(60)
+
+    /// From a moment on (milliseconds since 1970) time runs so many times as fast: deadlines of days pass in seconds. For tests,
+    /// where all nodes of a community are told the same.
+    package mutating func hasten(since origin: UInt64, by rate: UInt64) {
+        wallClock = {
+            let now = CommunityNode.systemMilliseconds()
+            let (passed, overflow) = (now - min(now, origin)).multipliedReportingOverflow(by: rate)
+            return overflow ? now : min(now, origin) + passed
+        }
+        clockInterval = max(.milliseconds(20), .seconds(60) / Int(clamping: max(1, rate)))
+    }
 
     public init(folder: String) {
         self.folder = folder

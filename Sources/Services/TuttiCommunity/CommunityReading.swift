@@ -5,6 +5,7 @@ import TuttiBase
 import TuttiCommunityCore
 import TuttiIdentity
 package import TuttiJournal
+import TuttiMarket
 import TuttiNodeCore
 
 /// What the replica holds, as it is shown.
@@ -149,5 +150,8 @@ enum Names {
         .proposal: "proposal", .vote: "vote", .close: "close", .vouch: "vouch", .vouchWithdrawal: "vouch withdrawal",
         .label: "label", .labelWithdrawal: "label withdrawal", .acknowledgement: "acknowledgement",
         .sealed: "sealed", .mailbox: "mailbox", .memberKey: "member key", .channel: "channel", .chat: "chat",
+        .listing: "listing", .listingRevision: "listing revision", .listingEnd: "listing end",
+        .arbiterConsent: "arbiter consent", .witnessCard: "witness card", .exposure: "exposure",
+        .tradeEdge: "trade edge", .rating: "rating",
     ]
 }

@@ -97,6 +97,9 @@ final class JournalHost: Sendable {
             case .load(let query, let reader): writer.answer(query) { self.answer(.loaded(reader, $0)) }
             case .keepKeyring(let keyring, let id): keep(keyring, id)
             case .mailbox(let event): changes.emit(.mailbox(event))
+            case .market(let event): changes.emit(.market(event))
+            // The register is beside the replica in the node; both speak by commands.
+            case .register(let task, let signer): answer(.witness(.drive(task, signer)))
             case .verify(let entries, let id):
                 judge(entries.count, { GovernanceEntry.isAuthentic(entries[$0]) }, told: { .verified(id, $0) })
             case .check(let checks, let id):
@@ -107,7 +110,9 @@ final class JournalHost: Sendable {
             case .event(let event): changes.emit(.journal(event))
             case .sync(let event): changes.emit(.sync(event))
             case .communityChanged: changes.emit(.communityChanged)
-            case .witness(let event): changes.emit(.register(event))
+            case .witness(let event):
+                if case .finished(let slot, let outcome) = event { answer(.registered(slot, outcome)) }
+                changes.emit(.register(event))
             }
         }
     }

@@ -53,6 +53,24 @@ struct LocalChoices: Hashable, Sendable {
         }
     }
 
+    /// Why something of an author isn't shown here; nil when it is.
+    func reason(
+        _ subject: LabelBody.Subject, by author: MemberID, _ hidden: [LabelBody.Subject: String]
+    ) -> String? {
+        let author = LabelBody.Subject.member(author)
+        switch all[subject] {
+        case .show: return nil
+        case .hide: return ChatShown.hiddenReason
+        case nil: break
+        }
+        if let reason = hidden[subject] { return reason }
+        switch all[author] {
+        case .show: return nil
+        case .hide: return ChatShown.blockedReason
+        case nil: return hidden[author]
+        }
+    }
+
     /// As this node shows it: its own choice first, then what moderators have hidden.
     func shown(_ row: MessageRow, _ hidden: [LabelBody.Subject: String]) -> MessageRow {
         let (entry, author) = (LabelBody.Subject.entry(row.id), LabelBody.Subject.member(row.author))
