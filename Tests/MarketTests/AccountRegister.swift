@@ -166,7 +166,7 @@ struct AccountRegister {
                 certified[account] = proof
             }
             sellers[who].known = proof
-        case .decided, .passed: break
+        case .decided, .passed, .open, .closed: break
         case .failed:
             refusals += 1
             sellers[who].amounts.removeFirst()

@@ -216,6 +216,8 @@ package struct TradeErrands: Sendable {
                 result.proof = absorb(certificate, request, errand)
             }
             result.held = held(request, errand)
+        // Errands neither look nor close.
+        case .open, .closed: break
         }
         result.hasAccountMoved = accountNumber(errand) != before
         return result

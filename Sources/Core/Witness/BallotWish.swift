@@ -12,10 +12,7 @@ struct BallotWish {
     func choose(
         _ reports: [SignedReport], _ lock: Lock?, in set: WitnessSet, hasDeadline: Bool
     ) -> (Justification, SlotValue)? {
-        let chosen = preferred(reports, lock, count: set.quorum)
-        guard let justification = Justification(chosen, locks: lock.map { [$0] } ?? [], quorum: set.quorum) else {
-            return nil
-        }
+        guard let justification = justification(reports, lock, in: set) else { return nil }
         let value: SlotValue
         switch justification.choice(in: set, hasDeadline: hasDeadline) {
         case .only(let only): value = only
@@ -30,6 +27,11 @@ struct BallotWish {
         }
         if case .event = value, requests[value] == nil { return nil }
         return (justification, value)
+    }
+
+    func justification(_ reports: [SignedReport], _ lock: Lock?, in set: WitnessSet) -> Justification? {
+        let chosen = preferred(reports, lock, count: set.quorum)
+        return Justification(chosen, locks: lock.map { [$0] } ?? [], quorum: set.quorum)
     }
 
     /// Those that serve us best: with the highest lock first, then with our own event, then with the deadline passed.

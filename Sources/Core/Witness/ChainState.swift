@@ -160,6 +160,20 @@ extension ChainState {
 // MARK: Requests
 
 extension ChainState {
+    /// What the slot holds if the request is decided. Nil when it isn't of this slot.
+    func digest(of request: SlotRequest) -> Bytes32? {
+        switch (standing, request) {
+        case (.exposure(let proof), .exposure(let request)):
+            (proof?.state ?? ExposureState()).after(request.change, cap: .max)?.digest
+        case (.unit, .reservation(let request)): request.plan.digest
+        case (.trade(_, let standing), .step(let request)):
+            request.step.number == standing.number ? request.step.digest.bytes : nil
+        case (.exposure, _), (.unit, _), (.trade, _), (.unknownTrade, _): nil
+        }
+    }
+}
+
+extension ChainState {
     /// A request that the rules admit in the open slot, its signatures aside.
     struct Admitted: Hashable {
         let digest: Bytes32

@@ -15,15 +15,22 @@ package struct RegisterTask: Hashable, Sendable, CanonicalBody {
     /// Where the chain stands before the slot; nil where it begins.
     package let evidence: ChainEvidence?
     package let handover: Handover?
+    /// Not to be decided here, but closed, so that this set may.
+    package let closeTo: WitnessSetID?
+    /// Only to learn what is there.
+    package let isLook: Bool
 
     package init(
-        set: WitnessSet, slot: Slot, request: SlotRequest?, evidence: ChainEvidence?, handover: Handover? = nil
+        set: WitnessSet, slot: Slot, request: SlotRequest?, evidence: ChainEvidence?, handover: Handover? = nil,
+        closeTo: WitnessSetID? = nil, isLook: Bool = false
     ) {
         self.set = set
         self.slot = slot
         self.request = request
         self.evidence = evidence
         self.handover = handover
+        self.closeTo = closeTo
+        self.isLook = isLook
     }
 
     package init(from reader: inout BodyReader) throws(DecodeError) {
@@ -34,6 +41,8 @@ package struct RegisterTask: Hashable, Sendable, CanonicalBody {
         request = try reader.bodyIfThere(3, "request")
         evidence = try reader.bodyIfThere(4, "evidence")
         handover = try reader.bodyIfThere(5, "handover")
+        closeTo = try reader.bytes32IfThere(6, "set that takes over").map { WitnessSetID($0) }
+        isLook = try reader.flag(7, "look")
     }
 
     package func write(into buffer: inout ByteBuffer) {
@@ -42,6 +51,8 @@ package struct RegisterTask: Hashable, Sendable, CanonicalBody {
         if let request { buffer.write(3, request) }
         if let evidence { buffer.write(4, evidence) }
         if let handover { buffer.write(5, handover) }
+        if let closeTo { buffer.write(6, closeTo.bytes) }
+        buffer.write(7, isLook ? 1 : 0)
     }
 
     package var id: SlotID { slot.id(in: set.id) }
@@ -70,6 +81,10 @@ package enum RegisterOutcome: Hashable, Sendable {
     case decided(Certificate, SlotRequest?, ChainEvidence?)
     /// The chain has gone on: this slot and perhaps more are decided.
     case passed(ChainEvidence)
+    /// We only looked: a quorum knows of no certificate, and holds these requests.
+    case open(held: [SlotRequest])
+    /// The set has given the slot up, with the requests that it held for it.
+    case closed(Handover, held: [SlotRequest])
     case failed(RegisterFailure)
 }
 

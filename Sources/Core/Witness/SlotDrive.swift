@@ -16,6 +16,8 @@ struct SlotDrive: Sendable {
         case voting(Ballot)
         case committing(Lock)
         case reporting(Ballot)
+        case closing(to: WitnessSetID)
+        case looking
         case informing(Certificate)
     }
 
@@ -23,8 +25,7 @@ struct SlotDrive: Sendable {
     enum Verifying: Sendable {
         case commits(Certificate, [Int])
         case votes([Int])
-        /// Each report with its own checks, and the locks with theirs.
-        case reports([SignedReport], [Lock], counts: [Int])
+        case reports(ReportTally)
         case certificate(Certificate, SlotRequest?)
         case evidence(ChainEvidence)
         case fault(WitnessFault)
@@ -51,8 +52,7 @@ struct SlotDrive: Sendable {
     private var waitingFor: Set<Int> = []
     private var votes: [Int: WitnessFault.SignedValue] = [:]
     private var commits: [Int: WitnessSignature] = [:]
-    private var reports: [Int: SignedReport] = [:]
-    private var locks: [Lock] = []
+    private var reports = ReportTally()
     private var justification: Justification?
     private var value: SlotValue
     private var requests: [Bytes32: SlotRequest] = [:]
@@ -64,6 +64,9 @@ struct SlotDrive: Sendable {
     private var promisedMax = Ballot.first
     private var attempts = 0
     private var isResting = false
+    private var openCount = 0
+    /// Steps up through ballots that one phase may ask for: a liar would never arrive.
+    private var climbsLeft = 0
     /// Where the chain stands after the certificate.
     private var after: ChainEvidence?
     private var waitMilliseconds: UInt64?
@@ -74,7 +77,8 @@ struct SlotDrive: Sendable {
 
     /// Nil when the parts of the task don't fit each other.
     init?(_ task: RegisterTask, signer: TradeSigner, _ configuration: RegisterConfiguration, random: SeededGenerator) {
-        guard let state = task.state, !state.isOver, task.request != nil || task.slot.hasDeadline else { return nil }
+        guard let state = task.state, !state.isOver else { return nil }
+        guard task.request != nil || task.slot.hasDeadline || task.closeTo != nil || task.isLook else { return nil }
         self.task = task
         self.state = state
         self.signer = signer
@@ -85,6 +89,8 @@ struct SlotDrive: Sendable {
         guard (ownDigest == nil) == (task.request == nil) else { return nil }
         value = ownDigest.map { .event($0) } ?? .noEvent
         if let ownDigest, let request = task.request { requests[ownDigest] = request }
+        // What the old set may have decided is all that the new one can.
+        if let lock = task.handover?.closes.lock, lock.value != value { return nil }
     }
 
     private var set: WitnessSet { task.set }
@@ -103,7 +109,8 @@ struct SlotDrive: Sendable {
     // MARK: Inputs
 
     mutating func start(at now: Instant) {
-        enter(.voting(.first), at: now)
+        let first: Phase = task.closeTo.map { .closing(to: $0) } ?? (task.isLook ? .looking : .voting(.first))
+        enter(first, at: now)
     }
 
     mutating func answered(_ witness: Int, _ generation: UInt32, _ answer: WitnessAnswer, at now: Instant) {
@@ -119,17 +126,19 @@ struct SlotDrive: Sendable {
             else { break }
             commits[witness] = signature
         case .reported(let report, let lock, let held):
-            guard case .reporting(let ballot) = phase, report.signature.witness == witness else { break }
+            guard let purpose, report.signature.witness == witness else { break }
             keep(held)
-            guard report.report.purpose == .ballot(ballot) else {
+            guard report.report.purpose == purpose else {
                 // It is on its way up to our ballot.
                 if case .ballot(let lower) = report.report.purpose { climbAlong(witness, from: lower) }
                 break
             }
-            reports[witness] = report
-            if let lock { locks.append(lock) }
+            if !reports.add(report, lock, in: set) { exclude(witness) }
         case .decided(let certificate, let request, let evidence): decided(certificate, request, evidence)
-        case .open(let held): keep(held)
+        case .open(let held):
+            keep(held)
+            openCount += 1
+        case .clock: break
         case .behind: behind(witness)
         case .refused(let reason, let ballot, let lock, let milliseconds):
             refused(witness, reason, ballot, lock, milliseconds)
@@ -157,8 +166,7 @@ struct SlotDrive: Sendable {
             }
             for (witness, isGood) in zip(witnesses, verdicts) where !isGood { exclude(witness) }
             if case .committing(let lock) = phase { return enter(.voting(lock.ballot), at: now) }
-        case .reports(let reports, let locks, let counts):
-            judged(reports, locks, counts, verdicts, at: now)
+        case .reports(let tally): judged(tally, verdicts, at: now)
         case .certificate(let certificate, let request):
             if verdicts.allSatisfy(\.self) { return finish(certificate, request, at: now) }
             stats.forged += 1
@@ -190,8 +198,9 @@ struct SlotDrive: Sendable {
             // The hedge first; then again whoever didn't help.
             let rest = preferred.filter { !asked.contains($0) }
             if rest.isEmpty { retry(at: now) } else { ask(rest, at: now) }
-        case .reporting:
+        case .reporting, .closing:
             if reports.count < set.quorum || isResting { retry(at: now) }
+        case .looking: retry(at: now)
         case .informing: break
         }
         proceed(at: now, graceIsOver: true)
@@ -210,6 +219,7 @@ extension SlotDrive {
         verifying = nil
         waitMilliseconds = nil
         isResting = false
+        climbsLeft = WitnessSet.countMax * 4
         wake = nil
         switch next {
         case .voting(let ballot):
@@ -220,13 +230,18 @@ extension SlotDrive {
             commits = [:]
             // Whoever voted is there.
             ask(preferred.filter { votes[$0] != nil }, at: now)
-        case .reporting:
+        case .looking:
+            openCount = 0
+            ask(preferred, at: now)
+        case .reporting, .closing:
             stats.ballots += 1
-            reports = [:]
-            locks = []
+            reports = ReportTally()
             justification = nil
             ask(preferred, at: now)
-        case .informing: ask(set.keys.indices.filter { !excluded.contains($0) }, at: now)
+        case .informing:
+            // Whoever hasn't voted for it may not hold what the chain needs to go on.
+            needEvidence = Set(set.keys.indices.filter { votes[$0] == nil })
+            ask(set.keys.indices.filter { !excluded.contains($0) }, at: now)
         }
     }
 
@@ -260,6 +275,8 @@ extension SlotDrive {
                     handover: task.handover))
         case .committing(let lock): ask = .lock(lock)
         case .reporting(let ballot): ask = report(ballot)
+        case .closing(let successor): ask = .close(to: successor)
+        case .looking: ask = .fetch
         case .informing(let certificate):
             // Of a reservation the trade's own chain has to know, so that its time begins.
             if case .trade(let proof)? = after, case .reservation = task.slot {
@@ -298,12 +315,21 @@ extension SlotDrive {
             } else if !isResting, isHopeless(having: commits.count) {
                 refusals.values.contains(.promised) ? climb(at: now) : waitAndRetry(at: now)
             }
-        case .reporting:
+        case .reporting, .closing:
             let isComplete = !isResting && (waitingFor.isEmpty || graceIsOver)
             if reports.count >= set.quorum, isComplete {
-                judge(at: now)
+                verify(.reports(reports), reports.checks(id, in: set))
             } else if reports.count >= set.quorum {
                 wake = min(wake ?? .distantFuture, now + configuration.grace)
+            } else if waitingFor.isEmpty, !isResting {
+                if let reason = finalRefusal { return fail(reason) }
+                waitAndRetry(at: now)
+            }
+        case .looking:
+            // A quorum that knows nothing shares an honest witness with any quorum that was informed.
+            if openCount >= set.quorum {
+                orders.append(.finished(.open(held: held)))
+                orders.append(.gone)
             } else if waitingFor.isEmpty, !isResting {
                 waitAndRetry(at: now)
             }
@@ -368,7 +394,7 @@ extension SlotDrive {
             switch phase {
             case .voting(let ballot), .reporting(let ballot): ballot
             case .committing(let lock): lock.ballot
-            case .informing: .first
+            case .closing, .looking, .informing: .first
             }
         let next = max(promisedMax, present.next)
         guard next.value <= WitnessLimits.ballotMax else { return waitAndRetry(at: now) }
@@ -393,6 +419,7 @@ extension SlotDrive {
         case .voting: askAgain(preferred.filter { votes[$0] == nil }, at: now)
         case .committing: askAgain(preferred.filter { commits[$0] == nil }, at: now)
         case .reporting(let ballot): enter(.reporting(max(ballot, promisedMax)), at: now)
+        case .closing, .looking: enter(phase, at: now)
         case .informing: break
         }
     }
@@ -445,7 +472,8 @@ extension SlotDrive {
     }
 
     private mutating func climbAlong(_ witness: Int, from lower: Ballot) {
-        guard case .reporting(let ballot) = phase, lower < ballot else { return }
+        guard case .reporting(let ballot) = phase, lower < ballot, climbsLeft > 0 else { return }
+        climbsLeft -= 1
         waitingFor.insert(witness)
         orders.append(
             .ask(
@@ -487,7 +515,7 @@ extension SlotDrive {
         excluded.insert(witness)
         votes[witness] = nil
         commits[witness] = nil
-        reports[witness] = nil
+        reports.remove(witness)
     }
 
     private mutating func verify(_ what: Verifying, _ checks: [SignatureCheck]) {
@@ -499,51 +527,15 @@ extension SlotDrive {
 // MARK: Reports
 
 extension SlotDrive {
-    private mutating func judge(at now: Instant) {
-        let ordered = reports.sorted { $0.key < $1.key }.map(\.value)
-        // Each that is named, once: a liar may name a higher one than there is.
-        var named: [Lock] = []
-        for lock in locks where lock.votes.isComplete(in: set) {
-            let name = BallotValue(ballot: lock.ballot, value: lock.value)
-            guard ordered.contains(where: { $0.report.lock == name }),
-                !named.contains(where: { $0.ballot == lock.ballot && $0.value == lock.value })
-            else { continue }
-            named.append(lock)
-        }
-        var checks = ordered.compactMap { $0.check(id, in: set) }
-        guard checks.count == ordered.count else { return waitAndRetry(at: now) }
-        var counts = checks.map { _ in 1 }
-        for lock in named {
-            let more = lock.checks(id, in: set)
-            counts.append(more.count)
-            checks += more
-        }
-        verify(.reports(ordered, named, counts: counts), checks)
-    }
-
-    private mutating func judged(
-        _ reports: [SignedReport], _ locks: [Lock], _ counts: [Int], _ verdicts: [Bool], at now: Instant
-    ) {
-        guard case .reporting(let ballot) = phase, verdicts.count == counts.reduce(0, +) else { return }
-        var good: [SignedReport] = []
-        for (report, isGood) in zip(reports, verdicts) {
-            if isGood { good.append(report) } else { exclude(report.signature.witness) }
-        }
-        var proven: [Lock] = []
-        var rest = verdicts.dropFirst(reports.count)
-        for (lock, count) in zip(locks, counts.dropFirst(reports.count)) {
-            if rest.prefix(count).allSatisfy(\.self) { proven.append(lock) }
-            rest = rest.dropFirst(count)
-        }
-        // A lock without its votes is a lie: its reporter doesn't count.
-        good = good.filter { report in
-            guard let named = report.report.lock else { return true }
-            return proven.contains { $0.ballot == named.ballot && $0.value == named.value }
-        }
-        let lock = proven.filter { lock in good.contains { $0.report.lock?.ballot == lock.ballot } }
-            .max { $0.ballot < $1.ballot }
+    private mutating func judged(_ tally: ReportTally, _ verdicts: [Bool], at now: Instant) {
+        let liars = tally.liars(verdicts)
+        for liar in liars { exclude(liar) }
+        // Without them there may be another highest lock to look at.
+        guard liars.isEmpty else { return }
+        if case .closing = phase { return closed(tally, at: now) }
+        guard case .reporting(let ballot) = phase else { return }
         let wish = BallotWish(own: ownDigest, requests: requests)
-        guard let chosen = wish.choose(good, lock, in: set, hasDeadline: task.slot.hasDeadline) else {
+        guard let chosen = wish.choose(tally.reports, tally.lock, in: set, hasDeadline: task.slot.hasDeadline) else {
             return waitAndRetry(at: now)
         }
         (justification, value) = chosen
@@ -559,6 +551,27 @@ extension SlotDrive {
 }
 
 // MARK: The end
+
+extension SlotDrive {
+    private mutating func closed(_ tally: ReportTally, at now: Instant) {
+        let wish = BallotWish(own: ownDigest, requests: requests)
+        guard let closes = wish.justification(tally.reports, tally.lock, in: set) else { return waitAndRetry(at: now) }
+        let handover = Handover(number: task.slot.number, from: set.id, closes: closes)
+        orders.append(.finished(.closed(handover, held: held)))
+        orders.append(.gone)
+    }
+
+    private var held: [SlotRequest] { requests.sorted { $0.key < $1.key }.map(\.value) }
+
+    /// What the reports that we collect are for.
+    private var purpose: ReportPurpose? {
+        switch phase {
+        case .reporting(let ballot): .ballot(ballot)
+        case .closing(let successor): .close(to: successor)
+        case .voting, .committing, .looking, .informing: nil
+        }
+    }
+}
 
 extension SlotDrive {
     private mutating func fail(_ reason: WitnessRefusal) {
@@ -577,19 +590,5 @@ extension SlotDrive {
         orders.append(.finished(.decided(certificate, request, after)))
         // The time of the next step runs for a witness from when it holds the certificate.
         enter(.informing(certificate), at: now)
-    }
-}
-
-extension ChainState {
-    /// What the slot holds if the request is decided. Nil when it isn't of this slot.
-    func digest(of request: SlotRequest) -> Bytes32? {
-        switch (standing, request) {
-        case (.exposure(let proof), .exposure(let request)):
-            (proof?.state ?? ExposureState()).after(request.change, cap: .max)?.digest
-        case (.unit, .reservation(let request)): request.plan.digest
-        case (.trade(_, let standing), .step(let request)):
-            request.step.number == standing.number ? request.step.digest.bytes : nil
-        case (.exposure, _), (.unit, _), (.trade, _), (.unknownTrade, _): nil
-        }
     }
 }

@@ -89,7 +89,7 @@ package struct TradeProof: Hashable, Sendable, CanonicalBody {
         plan = try reader.body(1, "plan of a trade")
         round = UInt32(try reader.number(2, in: 0...Slot.numberMax, "round"))
         steps = try reader.bodies(3, countMax: WitnessLimits.stepsMax, "steps")
-        certificates = try reader.bodies(4, countMax: WitnessLimits.stepsMax + 1, "certificates")
+        certificates = try reader.bodies(4, countMax: WitnessLimits.certificatesMax, "certificates")
         handovers = try reader.bodies(5, countMax: Handover.countMax, "handovers")
         guard standing != nil else { throw .malformed("proof of a trade") }
     }

@@ -15,6 +15,8 @@ package enum WitnessLimits {
     package static let openExposuresMax = 256
     /// Steps of one trade. The longest course is shorter, as a test shows.
     package static let stepsMax = 64
+    /// Of one proof: from the last event on. No course is silent for so long.
+    package static let certificatesMax = 24
     package static let signersMax = 2
     /// Of an event as it is held for its recipient.
     package static let sealedBytesMax = 16_384
@@ -27,8 +29,7 @@ package enum WitnessLimits {
     package static let ballotHoldMilliseconds: UInt64 = 2_000
     package static let ballotHoldMillisecondsMax: UInt64 = 3_600_000
     package static let questionBytesMax = 98_304
-    package static let answerBytesMax = 131_072
-    package static let recordBytesMax = 131_072
+    package static let answerBytesMax = 196_608
     /// Signatures that one question may make a witness verify.
     package static let checksMax = 128
     /// Answers that wait for a chain's writes.

@@ -296,6 +296,7 @@ extension WitnessMachine {
     private mutating func answer(
         to question: WitnessQuestion, at clock: WitnessClock, in context: WitnessContext
     ) -> WitnessAnswer {
+        if case .clock = question.ask { return .clock(milliseconds: clock.milliseconds) }
         guard let number = state.number, question.slot.number <= number else {
             stats.behind += 1
             return .behind(state.number ?? 0)
@@ -318,7 +319,7 @@ extension WitnessMachine {
             guard certificate.slot == question.slot, certificate.set == set.id else { return refusal(.notAdmitted) }
             guard decide(certificate, in: context, at: clock) else { return .behind(number) }
             return .decided(certificate, nil, nil)
-        case .fetch: return .open(held: open.held.map(\.request))
+        case .fetch, .clock: return .open(held: open.held.map(\.request))
         }
     }
 
@@ -550,7 +551,7 @@ extension WitnessMachine {
         case .inform(let certificate):
             guard certificate.slot == slot, let checks = certificate.checks(in: set) else { return nil }
             return others(checks)
-        case .close, .fetch: return []
+        case .close, .fetch, .clock: return []
         }
     }
 

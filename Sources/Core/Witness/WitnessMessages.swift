@@ -134,6 +134,8 @@ package enum WitnessAsk: Hashable, Sendable {
     case inform(Certificate)
     /// What do you know?
     case fetch
+    /// What time is it?
+    case clock
 }
 
 /// What is asked of a witness about one slot.
@@ -155,7 +157,7 @@ package struct WitnessQuestion: Hashable, Sendable, CanonicalBody {
         set = WitnessSetID(try reader.bytes32(1, "witness set"))
         slot = try reader.body(2, "slot")
         evidence = try reader.bodyIfThere(3, "evidence")
-        switch try reader.number(4, in: 1...6, "question") {
+        switch try reader.number(4, in: 1...7, "question") {
         case 1: ask = .propose(try reader.body(5, "proposal"))
         case 2: ask = .lock(try reader.body(5, "lock"))
         case 3:
@@ -164,7 +166,8 @@ package struct WitnessQuestion: Hashable, Sendable, CanonicalBody {
             ask = .report(ballot, driver, try reader.bodyIfThere(7, "request"))
         case 4: ask = .close(to: WitnessSetID(try reader.bytes32(5, "set that takes over")))
         case 5: ask = .inform(try reader.body(5, "certificate"))
-        default: ask = .fetch
+        case 6: ask = .fetch
+        default: ask = .clock
         }
     }
 
@@ -191,6 +194,7 @@ package struct WitnessQuestion: Hashable, Sendable, CanonicalBody {
             buffer.write(4, 5)
             buffer.write(5, certificate)
         case .fetch: buffer.write(4, 6)
+        case .clock: buffer.write(4, 7)
         }
     }
 }
@@ -240,11 +244,13 @@ package enum WitnessAnswer: Hashable, Sendable {
     ///   - ballot: the promised one.
     ///   - milliseconds: ask again after so long; 0 when it doesn't depend on time.
     case refused(WitnessRefusal, Ballot, Lock?, milliseconds: UInt64)
+    /// Its wall clock.
+    case clock(milliseconds: UInt64)
 }
 
 extension WitnessAnswer: CanonicalBody {
     package init(from reader: inout BodyReader) throws(DecodeError) {
-        switch try reader.number(1, in: 1...7, "answer") {
+        switch try reader.number(1, in: 1...8, "answer") {
         case 1:
             let ballot = try reader.ballot(2)
             let value: SlotValue = try reader.body(3, "value of a vote")
@@ -265,6 +271,7 @@ extension WitnessAnswer: CanonicalBody {
             self = .decided(certificate, request, try reader.bodyIfThere(4, "evidence"))
         case 5: self = .open(held: try reader.bodies(2, countMax: WitnessLimits.heldMax, "requests"))
         case 6: self = .behind(UInt32(try reader.number(2, in: 0...Slot.numberMax, "next slot")))
+        case 8: self = .clock(milliseconds: UInt64(try reader.number(2, in: 0...Int.max, "time")))
         default:
             let reason = try reader.number(2, in: 1...WitnessRefusal.allCases.count, "refusal")
             guard let reason = WitnessRefusal(rawValue: UInt8(reason)) else { throw .malformed("refusal") }
@@ -310,6 +317,9 @@ extension WitnessAnswer: CanonicalBody {
             buffer.write(3, Int(ballot.value))
             if let lock { buffer.write(4, lock) }
             buffer.write(5, Int(clamping: milliseconds))
+        case .clock(let milliseconds):
+            buffer.write(1, 8)
+            buffer.write(2, Int(clamping: milliseconds))
         }
     }
 }

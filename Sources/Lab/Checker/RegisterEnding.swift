@@ -90,7 +90,7 @@ extension RegisterWorld {
             return .reported(
                 SignedReport(report: report, signature: WitnessSignature(witness: place, signature: signature)), nil,
                 held: [])
-        case .close, .inform, .fetch: return .open(held: [])
+        case .close, .inform, .fetch, .clock: return .open(held: [])
         }
     }
 }

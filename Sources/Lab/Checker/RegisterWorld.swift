@@ -258,7 +258,7 @@ extension RegisterWorld {
                 return stranger("a report")
             }
             return .report(ballot: Int(ballot.value), report)
-        case .decided, .open, .behind, .refused: return nil
+        case .decided, .open, .behind, .clock, .refused: return nil
         }
     }
 
