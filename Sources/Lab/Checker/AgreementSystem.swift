@@ -143,9 +143,8 @@ extension AgreementSystem {
         guard witness.promise != AgreementWitness.closed else { return false }
         let given = witness.reports(for: ballot)
         guard given.count < scope.reports, given.first != report(of: name) else { return false }
-        return given.isEmpty
-            ? ballot > witness.promise || flaw.contains(.reportIsNoPromise)
-            : ballot >= witness.promise
+        // In the ballot that it votes in it may report later, too.
+        return ballot >= witness.promise || given.isEmpty && flaw.contains(.reportIsNoPromise)
     }
 
     package func after(_ action: Action) -> AgreementSystem {
