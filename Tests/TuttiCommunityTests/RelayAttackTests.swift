@@ -258,7 +258,7 @@ extension CommunityAttackTests {
                 }
                 continuation.finish()
                 let counts = await stream.reduce(into: []) { $0 += $1 }
-                #expect(Set(counts.map(\.group)) == ["journal", "sync", "violations", "refusals", "disk"])
+                #expect(Set(counts.map(\.group)) == ["journal", "sync", "violations", "refusals", "disk", "witness"])
                 #expect(Set(counts.map { "\($0.group) \($0.name)" }).count == counts.count)
                 #expect(counts.first { $0.group == "journal" && $0.name == "admitted" }?.count ?? 0 > 0)
                 #expect(counts.first { $0.group == "disk" && $0.name == "failed" }?.count == 0)

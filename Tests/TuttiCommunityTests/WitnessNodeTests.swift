@@ -42,7 +42,7 @@ struct WitnessNodeTests {
             if case .charter(let summary) = reply { replies.yield(summary.rules) }
         }
         replies.finish()
-        guard var document = await rules.first(where: { _ in true }) else { throw Mishap("no charter") }
+        guard var document = await rules.first(where: { _ in true }) else { throw TestFailure("no charter") }
         document.witnesses = names
         let (proposals, made) = AsyncStream<String>.makeStream()
         try await founder.perform(.govern(.propose(title: "Witnesses", text: "us", action: .amend(document)))) {
@@ -50,7 +50,7 @@ struct WitnessNodeTests {
             if case .proposed(let id) = reply { made.yield(id) }
         }
         made.finish()
-        guard let proposal = await proposals.first(where: { _ in true }) else { throw Mishap("no proposal") }
+        guard let proposal = await proposals.first(where: { _ in true }) else { throw TestFailure("no proposal") }
         for node in nodes {
             try await until(syncing: node) {
                 try await node.replica { !$0.community.state.proposals.isEmpty }

@@ -57,7 +57,8 @@ extension GovernanceFold {
     }
 
     private func isBuiltOn(_ join: Int, despite end: Int, _ memo: inout Memo) -> Bool? {
-        var builders = memo.builders[end] ?? Builders(next: graph.nodes.count - 1)
+        // Of entries that came in together those behind the one that is judged aren't known yet; it doesn't build on them.
+        var builders = memo.builders[end] ?? Builders(next: facts.acts.count - 1)
         while builders.next > join, !builders.places.contains(where: { past($0, holds: join) }) {
             let place = builders.next
             if place != end, facts.acts[place].kind.isBuilding, isWithin(place, memo), !past(place, holds: end),

@@ -146,6 +146,9 @@ extension JournalStorageError {
             self = error
         case let error as DatabaseError:
             self.init(error)
+        // A value that no column of ours holds.
+        case is RowDecodingError:
+            self = .damaged
         default:
             self = .failed(String(describing: error))
         }
