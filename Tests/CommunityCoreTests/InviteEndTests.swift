@@ -146,4 +146,25 @@ struct InviteEndTests {
         #expect(town.state.invites[fits] != nil)
         #expect(town.state.invites[overdrawn] == nil)
     }
+
+    @Test("A decision after an end is the same when everything comes at once, with what was written after it")
+    func together() throws {
+        var town = try Town()
+        let sponsor = try town.resident("sponsor")
+        let key = KeyPair(from: &town.source)
+        let invite = try town.act(sponsor) { core, device throws(CommunityRefusal) in
+            try core.invite(key: key, uses: 3, expiry: .max >> 17, note: "", by: device)
+        }
+        let guest = try join(&town, link(town, invite, key))
+        town.catchUpAll()
+        try town.act(0) { core, device throws(CommunityRefusal) in try core.acknowledgement(by: device) }
+        town.write(sponsor, .inviteClose, .inviteClose(InviteCloseBody(invite: invite, joins: [])), on: [invite])
+        town.catchUpAll()
+        try town.decide(.resolution, by: sponsor, yes: [sponsor, guest.who])
+        for _ in 0..<3 {
+            try town.act(0) { core, device throws(CommunityRefusal) in try core.acknowledgement(by: device) }
+        }
+        #expect(town.isMember(guest.who))
+        expectSame(&town)
+    }
 }
