@@ -195,7 +195,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Kademlia", ["TuttiKademlia"]),
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
-        ("Sync", ["TuttiJournal"]),
+        ("Sync", ["TuttiJournal"]), ("Witness", ["TuttiWitness"]),
         ("Listing", ["TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket"]),
         (
             "Node",
