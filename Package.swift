@@ -196,6 +196,7 @@ if Context.environment["TUTTI_FUZZ"] == "1" {
         ("Gossip", ["TuttiGossip"]), ("Membership", ["TuttiMembership"]), ("Entry", ["TuttiJournal"]),
         ("Sealed", ["TuttiJournal", "TuttiCommunityCore"]), ("Community", ["TuttiJournal", "TuttiCommunityCore"]),
         ("Sync", ["TuttiJournal"]), ("Witness", ["TuttiWitness"]),
+        ("Trade", ["TuttiJournal", "TuttiWitness", "TuttiMarket"]),
         ("Listing", ["TuttiJournal", "TuttiCommunityCore", "TuttiWitness", "TuttiMarket"]),
         (
             "Node",

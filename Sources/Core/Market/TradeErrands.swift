@@ -2,7 +2,7 @@
 import TuttiBase
 package import TuttiCommunityCore
 import TuttiIdentity
-package import TuttiJournal
+import TuttiJournal
 package import TuttiWitness
 
 import struct NIOCore.ByteBuffer

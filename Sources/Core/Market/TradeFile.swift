@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import TuttiBase
 import TuttiCommunityCore
-package import TuttiJournal
+import TuttiJournal
 package import TuttiWitness
 
 import struct NIOCore.ByteBuffer
